@@ -1,0 +1,119 @@
+//! What the engines tell: one [`Event`] for each thing worth knowing, sent up to whoever listens.
+//!
+//! Not a logger: engines only [`emit`](Events::emit); the sink (the log of `run`, the lines of `demo`, a test's
+//! list) decides what becomes of it. Levels are syslog's eight (RFC 5424, 6.2.1), because stunnel's `debug` option
+//! counts in them. No `tracing`: it has five levels, wants a global subscriber, and would also carry what
+//! libraries trace, passwords included.
+
+use std::sync::Arc;
+
+use crate::model::ServiceName;
+use crate::text::Text;
+
+/// Severity, as in syslog: 0 is the most severe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// 0.
+    Emergency,
+    /// 1.
+    Alert,
+    /// 2.
+    Critical,
+    /// 3.
+    Error,
+    /// 4.
+    Warning,
+    /// 5: stunnel's default.
+    Notice,
+    /// 6.
+    Info,
+    /// 7.
+    Debug,
+}
+
+impl Level {
+    /// All of them, by number.
+    pub const ALL: [Self; 8] = [
+        Self::Emergency,
+        Self::Alert,
+        Self::Critical,
+        Self::Error,
+        Self::Warning,
+        Self::Notice,
+        Self::Info,
+        Self::Debug,
+    ];
+
+    /// The number of syslog.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The lower-case word of syslog (`emerg`, `alert`, `crit`, `err`, `warning`, `notice`, `info`, `debug`).
+    pub fn as_str(self) -> &'static str {
+        ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"][usize::from(self.number())]
+    }
+}
+
+/// One thing worth telling.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// How severe.
+    pub level: Level,
+    /// A stable name in `snake_case`, for JSON logs and for tests: `tunnel_listening`, `item_delivered`.
+    pub name: &'static str,
+    /// The section it concerns.
+    pub service: Option<ServiceName>,
+    /// The connection of a tunnel it concerns.
+    pub connection: Option<u64>,
+    /// The sentence.
+    pub text: Text,
+}
+
+impl Event {
+    /// An event that concerns the whole program.
+    pub fn new(level: Level, name: &'static str, text: Text) -> Self {
+        Self { level, name, service: None, connection: None, text }
+    }
+
+    /// The same event, of a section.
+    #[must_use]
+    pub fn of(mut self, service: &ServiceName) -> Self {
+        self.service = Some(service.clone());
+        self
+    }
+
+    /// The same event, of a connection.
+    #[must_use]
+    pub fn on(mut self, connection: u64) -> Self {
+        self.connection = Some(connection);
+        self
+    }
+}
+
+/// The way up: cheap to clone, handed to every engine.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Events {
+    /// Sends every event to `sink`, which must not block for long.
+    pub fn to(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(sink))
+    }
+
+    /// Tells nobody.
+    pub fn nowhere() -> Self {
+        Self::to(drop)
+    }
+
+    /// Tells `event`.
+    pub fn emit(&self, event: Event) {
+        (self.0)(event);
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}

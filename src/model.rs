@@ -1,0 +1,250 @@
+//! The words that every floor shares: names, keys, digests, dispositions.
+//!
+//! Not a place for behaviour: what is decided about these values is decided on the floor that decides it. They are
+//! separate types so that a section name is never passed where an item key is meant.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::text::Text;
+
+/// The name of a section of the ini file, verbatim: blanks and case kept, as stunnel keeps them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(Arc<str>);
+
+impl ServiceName {
+    /// Takes the text between the brackets.
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The text between the brackets.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A file name for what belongs to this section: the readable part of the name, then eight hex digits of its
+    /// SHA-256, so that two names never share one file whatever the file system folds.
+    pub fn file_stem(&self) -> String {
+        let readable: String =
+            self.0.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(40).collect();
+        format!("{readable}-{}", &Digest::of(self.0.as_bytes()).to_string()[..8])
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A SHA-256 digest; printed as 64 lower-case hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of bytes that are already in memory.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// Reads 64 hex digits of either case; anything else is `None`.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What identifies an item at its source: a message, an envelope or a dropped file.
+///
+/// The text is written by the source and read back by it alone (`acknowledge` may come days later with nothing
+/// else in hand), so it holds all that the source needs to find the item again. The contract (section 1,
+/// `{key}`) says what goes in for each kind of source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ItemKey(String);
+
+impl ItemKey {
+    /// Takes the source's text for an item.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The source's text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The `{key}` of the contract: file-name-safe, stable, at most 64 bytes. `hint` is a short readable mark (a
+    /// UID, say) put in front; the 24 hex digits after it make two keys of one launcher differ.
+    pub fn short(&self, hint: &str) -> String {
+        let hint: String = hint.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+        let digest = &Digest::of(self.0.as_bytes()).to_string()[..24];
+        if hint.is_empty() { digest.to_owned() } else { format!("{hint}-{digest}") }
+    }
+}
+
+impl fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What happens to an item at its source once it is done with (`after`, `after_empty`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Disposition {
+    /// Nothing.
+    Leave,
+    /// Marked as read.
+    Seen,
+    /// Flagged.
+    Flag,
+    /// A category of Microsoft 365.
+    Category(String),
+    /// Moved to a mailbox folder or, for dropped files, a directory.
+    Move(String),
+    /// Deleted.
+    Delete,
+}
+
+/// The role of a document in its item: the contract's `role` field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// A whole message (.eml).
+    Message,
+    /// An attachment.
+    Attachment,
+    /// An inline part that has a file name.
+    Inline,
+    /// A dropped file.
+    Document,
+}
+
+impl Role {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Attachment => "attachment",
+            Self::Inline => "inline",
+            Self::Document => "document",
+        }
+    }
+}
+
+/// The contract's error codes of a launcher (`fetch --json`, alerts, metrics).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The configuration.
+    Config,
+    /// A host name that does not resolve.
+    Resolve,
+    /// No connection, or one that broke.
+    Connect,
+    /// TLS: certificate, protocol version.
+    Tls,
+    /// Login refused.
+    Credentials,
+    /// A folder or directory of the source that is not there or not readable.
+    Folder,
+    /// A reply that the protocol does not allow.
+    Protocol,
+    /// The provider asks to slow down.
+    Throttled,
+    /// Staging or the delivery directory: missing, full, not writable.
+    Deliver,
+    /// The ledger: unreadable, lost, set back.
+    Ledger,
+    /// Another cycle of this launcher is running.
+    Busy,
+}
+
+impl Code {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Resolve => "resolve",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Credentials => "credentials",
+            Self::Folder => "folder",
+            Self::Protocol => "protocol",
+            Self::Throttled => "throttled",
+            Self::Deliver => "deliver",
+            Self::Ledger => "ledger",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What went wrong, for people and for programs: one sentence that says where, what was expected and what to do,
+/// and the contract's code.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Fault {
+    /// The contract's code.
+    pub code: Code,
+    /// The sentence.
+    pub text: Text,
+}
+
+impl Fault {
+    /// A fault of this code.
+    pub fn new(code: Code, text: Text) -> Self {
+        Self { code, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_round_trips_through_hex() {
+        let digest = Digest::of(b"abc");
+        assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(Digest::from_hex(&digest.to_string().to_uppercase()), Some(digest));
+        assert_eq!(Digest::from_hex("zz"), None);
+    }
+
+    #[test]
+    fn short_keys_are_safe_and_bounded() {
+        let key = ItemKey::new("[\"a@b\",\"INBOX/été\",1,42]");
+        let short = key.short(&"../42".repeat(40));
+        assert!(short.len() <= 64 && short.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{short}");
+        assert_ne!(short, ItemKey::new("other").short(""));
+    }
+
+    #[test]
+    fn file_stems_differ_where_names_differ() {
+        let stems = ["a/b", "a_b", "A_b"].map(|name| ServiceName::new(name).file_stem());
+        assert_ne!(stems[0], stems[1]);
+        assert_ne!(stems[1], stems[2]);
+    }
+}

@@ -1,0 +1,170 @@
+//! Where documents come from: one trait, one file for each kind of source.
+//!
+//! A source speaks its protocol and nothing else: it never sees the ledger, staging or the launcher's loop, so a
+//! protocol file cannot skip a guarantee. `discover` and `fetch` are at-least-once; that everything is delivered
+//! exactly once is the cycle's business. The error of a call is named by what the caller does next.
+
+pub mod directory;
+pub mod imap;
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use crate::delivery::spool::{Spool, SpoolFile};
+use crate::delivery::stamp::Stamp;
+use crate::model::{Digest, Disposition, Fault, ItemKey};
+
+/// One connection to a source; the calls come in the order in which they stand here, once or more a cycle.
+#[async_trait]
+pub trait Source: Send {
+    /// Lists what is there. `cursor` is what an earlier discovery returned and the cycle has seen through without a
+    /// gap; items before it may be left out. May repeat an item, must never hide one.
+    async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError>;
+
+    /// Recognises items whose keys were reissued, without their bodies. An item that has gone is left out.
+    async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError>;
+
+    /// Brings the bodies of `batch`, in whatever order they arrive, streamed to the spool and sent to `out` one by
+    /// one; a full channel holds the source back. Every item of the batch is answered once, a vanished one with
+    /// [`Content::Gone`]; one bad item fails alone (`Err` inside), any other error ends the call.
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError>;
+
+    /// Does `what` to items at the source. Repeatable: an item that is gone, moved or marked already is done. Must
+    /// work days later and without a fetch before it. Answers with the keys for which it is done (the others are
+    /// tried again by a later cycle).
+    async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError>;
+
+    /// Makes what was acknowledged take effect (EXPUNGE, QUIT) and closes; acknowledged is recorded after its `Ok`.
+    async fn finish(&mut self) -> Result<(), SourceError>;
+
+    /// Returns when there may be something new, or at the deadline.
+    async fn wait(&mut self, upto: Duration) -> Wake {
+        tokio::time::sleep(upto).await;
+        Wake::Deadline
+    }
+}
+
+/// How far a source was seen through: the source's own text, opaque to everybody else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// What a source lists.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// Items, oldest first.
+    pub items: Vec<Item>,
+    /// Whether the source gave new keys to what it had before (UIDVALIDITY changed).
+    pub keys: Keys,
+    /// The cursor to store once every item listed here has ended; `None` where the source has none.
+    pub cursor: Option<Cursor>,
+}
+
+/// See [`Discovery::keys`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Keys mean what they meant.
+    Same,
+    /// Everything looks new: ask the ledger by fingerprint.
+    Reissued,
+}
+
+/// An item as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The server's key.
+    pub key: ItemKey,
+    /// A short readable mark for `{key}` (the UID); may be empty.
+    pub hint: String,
+    /// Bytes, where the source says so before the download.
+    pub size: Option<u64>,
+}
+
+/// What recognises a message whose key was reissued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// `Message-ID`, with its angle brackets.
+    pub message_id: Option<String>,
+    /// Bytes of the message.
+    pub size: u64,
+    /// SHA-256 of the header block as received, its final blank line left out.
+    pub header: Digest,
+}
+
+/// One answer of a fetch.
+#[derive(Debug)]
+pub struct Fetched {
+    /// Which item.
+    pub key: ItemKey,
+    /// Its content, or why this item alone failed.
+    pub content: Result<Content, Fault>,
+}
+
+/// What an item is made of.
+#[derive(Debug)]
+pub enum Content {
+    /// An RFC 5322 message in the spool.
+    Mail {
+        /// Its bytes, as the server sent them.
+        file: SpoolFile,
+        /// The mailbox folder, in Unicode.
+        folder: String,
+        /// When the server received it.
+        received: Option<SystemTime>,
+    },
+    /// A dropped file, read in place.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// Its own name.
+        name: String,
+        /// What it looked like when it was listed; read again when it looks different afterwards.
+        stamp: Stamp,
+    },
+    /// It is no longer there.
+    Gone,
+}
+
+/// Why [`Source::wait`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wake {
+    /// There is something new.
+    News,
+    /// Time is over.
+    Deadline,
+}
+
+/// An error of a source, named by what the caller does next.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SourceError {
+    /// This folder or directory cannot be used: end the cycle, keep the interval.
+    #[error("{0}")]
+    Mailbox(Fault),
+    /// The connection is of no use any more: end the cycle, back off.
+    #[error("{fault}")]
+    Connection {
+        /// What happened.
+        fault: Fault,
+        /// How long the server asks to stay away.
+        retry_after: Option<Duration>,
+    },
+    /// The login was refused: end the cycle, at most three tries an hour.
+    #[error("{0}")]
+    Credentials(Fault),
+}
+
+impl SourceError {
+    /// What happened.
+    pub fn fault(&self) -> &Fault {
+        match self {
+            Self::Mailbox(fault) | Self::Credentials(fault) | Self::Connection { fault, .. } => fault,
+        }
+    }
+
+    /// A connection that is of no use any more.
+    pub fn connection(fault: Fault) -> Self {
+        Self::Connection { fault, retry_after: None }
+    }
+}

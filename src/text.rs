@@ -1,0 +1,87 @@
+//! Bilingual text: every sentence an administrator reads exists in English and in French.
+//!
+//! Not a translation catalogue: both sentences stand side by side at the place that says them, so the compiler
+//! finds the missing one and a reader sees what is said. Who prints a [`Text`] picks the language; nothing in
+//! between knows it, which is why there is no global language.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// The language in which the program speaks to people. JSON and the first line of `check` are always English.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lang {
+    /// English.
+    #[default]
+    En,
+    /// French.
+    Fr,
+}
+
+impl Lang {
+    /// The language of the environment: the first of `LC_ALL`, `LC_MESSAGES`, `LANG` that is set decides
+    /// (POSIX.1-2017, 8.2), French when it begins with `fr`.
+    pub fn from_env() -> Self {
+        let set = ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        set.map_or(Self::En, |value| Self::from_locale(&value))
+    }
+
+    /// The language of a locale name such as `fr_FR.UTF-8`; English for every other one.
+    pub fn from_locale(name: &str) -> Self {
+        if name.to_ascii_lowercase().starts_with("fr") { Self::Fr } else { Self::En }
+    }
+}
+
+/// One sentence in both languages. Made by [`text!`](crate::text!).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Text {
+    /// English.
+    pub en: Cow<'static, str>,
+    /// French.
+    pub fr: Cow<'static, str>,
+}
+
+impl Text {
+    /// The sentence in `lang`.
+    pub fn get(&self, lang: Lang) -> &str {
+        match lang {
+            Lang::En => &self.en,
+            Lang::Fr => &self.fr,
+        }
+    }
+
+    /// The same words in both languages: what another program said, a name, a number.
+    pub fn same(words: impl Into<String>) -> Self {
+        let words: String = words.into();
+        Self { en: Cow::Owned(words.clone()), fr: Cow::Owned(words) }
+    }
+}
+
+/// English, for logs of tests and `anyhow` chains; people get [`Text::get`].
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.en)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.en, f)
+    }
+}
+
+/// Makes a [`Text`] from an English and a French format string; names in braces are captured, as in `format!`.
+/// A `Text` used inside is written in English on both sides: nest with `.en` and `.fr` instead.
+///
+/// ```
+/// let port = 110;
+/// let text = pertuis::text!("port {port} is taken", "le port {port} est déjà pris");
+/// assert_eq!(text.get(pertuis::text::Lang::Fr), "le port 110 est déjà pris");
+/// ```
+#[macro_export]
+macro_rules! text {
+    ($en:literal, $fr:literal $(,)?) => {
+        $crate::text::Text { en: ::std::format!($en).into(), fr: ::std::format!($fr).into() }
+    };
+}
