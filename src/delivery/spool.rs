@@ -84,7 +84,7 @@ impl SpoolWriter {
     /// The body is whole: gives it its name.
     pub fn finish(mut self) -> io::Result<SpoolFile> {
         self.file = None;
-        crate::delivery::replace(&self.part, &self.path)?;
+        super::publish::replace(&self.part, &self.path)?;
         Ok(SpoolFile { path: self.path.clone(), size: self.size })
     }
 }

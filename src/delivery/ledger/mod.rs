@@ -1,0 +1,588 @@
+//! The ledger: what was taken from every source, what became of it, and how far delivery has come.
+//!
+//! Not a cache and not a log: what it says is the only protection against delivering twice, so every step is one
+//! transaction that is on the disk before the next step begins (WAL, `synchronous = FULL`). Several processes may
+//! read and write it; a launcher's own rows are guarded by its [lock](super::lock). Calls block: a launcher runs on
+//! a thread of its own.
+
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use query::{Line, Sheet, SheetPart, list, show};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use crate::model::{Code, Digest, Fault, ItemKey, Role, ServiceName};
+use crate::text;
+
+/// The ledger as one launcher writes it.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+    launcher: i64,
+}
+
+/// What the ledger says of an item that its source lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Never seen, failed before, or asked for again: take it.
+    New,
+    /// Delivered, adopted, empty, rejected or in quarantine: leave it.
+    Done,
+}
+
+/// An item that is about to be recorded, with everything known of it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The server's key.
+    pub key: ItemKey,
+    /// `{key}`.
+    pub short: String,
+    /// What becomes of it.
+    pub stage: Stage,
+    /// Why, where it is rejected or in quarantine.
+    pub reason: Option<String>,
+    /// What is known of it.
+    pub facts: Facts,
+    /// Its documents.
+    pub parts: Vec<Part>,
+}
+
+/// Where an item ends, or stands when it is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// It failed by itself in the last cycle; it will be tried again.
+    Failed,
+    /// Its files are staged and have their names: from here on it is delivered, whatever happens.
+    Recorded,
+    /// Its files have been published.
+    Confirmed,
+    /// It holds no document, or its filters left all out.
+    Empty,
+    /// `filter_from` or `filter_subject` left it out.
+    Rejected,
+    /// It cannot be delivered.
+    Quarantined,
+    /// `ledger adopt` marked it as done.
+    Adopted,
+}
+
+impl Stage {
+    /// The word of the ledger's file, of `ledger list` and of its JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Recorded => "recorded",
+            Self::Confirmed => "confirmed",
+            Self::Empty => "empty",
+            Self::Rejected => "rejected",
+            Self::Quarantined => "quarantined",
+            Self::Adopted => "adopted",
+        }
+    }
+}
+
+/// What is known of an item: what its fingerprint and, later, its index are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `Message-ID`.
+    pub message_id: Option<String>,
+    /// Bytes as received.
+    pub size: Option<u64>,
+    /// SHA-256 of the header block without its final blank line.
+    pub header_digest: Option<Digest>,
+    /// SHA-256 of the item as received.
+    pub digest: Option<Digest>,
+    /// Mailbox folder or directory.
+    pub folder: Option<String>,
+    /// `From`.
+    pub from: Option<String>,
+    /// `To`.
+    pub to: Option<String>,
+    /// `Subject`.
+    pub subject: Option<String>,
+    /// `Date`.
+    pub date: Option<SystemTime>,
+    /// When the server received it, or the file's modification time.
+    pub received: Option<SystemTime>,
+}
+
+/// A document of an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// `{n}`, from 1.
+    pub n: u32,
+    /// Its role.
+    pub role: Role,
+    /// Its own name, decoded, not sanitised.
+    pub original_name: Option<String>,
+    /// Its media type.
+    pub media_type: Option<String>,
+    /// Taken or left out, and why.
+    pub decision: Decision,
+}
+
+/// What was decided about a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is delivered.
+    Taken {
+        /// Its name in the staging folder.
+        staged: String,
+        /// Its name in the delivery directory.
+        name: String,
+        /// The delivery directory.
+        directory: PathBuf,
+        /// Bytes.
+        size: u64,
+        /// SHA-256 of its bytes.
+        sha256: Digest,
+    },
+    /// This pattern left it out.
+    Filtered(String),
+    /// An inline part, with `inline = no`.
+    Inline,
+    /// It is damaged: its item is in quarantine whole.
+    Quarantined,
+}
+
+impl Decision {
+    fn as_str(&self) -> &'static str {
+        match self {
+            Self::Taken { .. } => "taken",
+            Self::Filtered(_) => "filtered",
+            Self::Inline => "inline",
+            Self::Quarantined => "quarantined",
+        }
+    }
+}
+
+/// A recorded item whose files may not all have been published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The row.
+    pub id: i64,
+    /// The server's key.
+    pub key: ItemKey,
+    /// `{key}`.
+    pub short: String,
+    /// Its taken parts, in order.
+    pub files: Vec<RecordedFile>,
+}
+
+/// A taken part of a recorded item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedFile {
+    /// `{n}`.
+    pub n: u32,
+    /// Its name in the staging folder.
+    pub staged: String,
+    /// Its name in the delivery directory.
+    pub name: String,
+    /// The delivery directory it was recorded for.
+    pub directory: PathBuf,
+}
+
+/// An item whose `after` or `after_empty` has not been carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The row.
+    pub id: i64,
+    /// The server's key.
+    pub key: ItemKey,
+    /// It yielded no document: `after_empty` applies.
+    pub empty: bool,
+    /// Nobody saw its files being published: a copy must outlive the source.
+    pub unconfirmed: bool,
+}
+
+impl Ledger {
+    /// Where the ledger of a `state` stands.
+    pub fn path(state: &Path) -> PathBuf {
+        state.join("ledger.sqlite")
+    }
+
+    /// Opens the ledger of a `state` for one launcher, making file and row when they are missing.
+    pub fn open(state: &Path, launcher: &ServiceName) -> Result<Self, Fault> {
+        let path = Self::path(state);
+        std::fs::create_dir_all(state).map_err(|error| unusable(&path, &error))?;
+        let mut connection = Connection::open(&path).map_err(|error| unusable(&path, &error))?;
+        prepare(&mut connection, &path)?;
+        Self::of(connection, launcher)
+    }
+
+    /// A ledger for `--dry-run`: what the real one says, in memory, so that nothing is written.
+    pub fn open_copy(state: &Path, launcher: &ServiceName) -> Result<Self, Fault> {
+        let path = Self::path(state);
+        let mut connection = Connection::open_in_memory().map_err(failed)?;
+        if path.exists() {
+            let source = query::open_read_only(&path)?;
+            let backup = rusqlite::backup::Backup::new(&source, &mut connection).map_err(failed)?;
+            backup.run_to_completion(COPY_PAGES, Duration::ZERO, None).map_err(failed)?;
+        } else {
+            prepare(&mut connection, &path)?;
+        }
+        Self::of(connection, launcher)
+    }
+
+    fn of(connection: Connection, launcher: &ServiceName) -> Result<Self, Fault> {
+        let insert = "INSERT INTO launcher (name, created) VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING";
+        let select = "SELECT id FROM launcher WHERE name = ?1";
+        connection.execute(insert, params![launcher.as_str(), now()]).map_err(failed)?;
+        let launcher = connection.query_row(select, [launcher.as_str()], |row| row.get(0)).map_err(failed)?;
+        Ok(Self { connection, launcher })
+    }
+
+    /// The generation of this launcher: 0 before its first delivery.
+    pub fn generation(&self) -> Result<u64, Fault> {
+        let sql = "SELECT generation FROM launcher WHERE id = ?1";
+        self.connection.query_row(sql, [self.launcher], |row| row.get(0)).map_err(failed)
+    }
+
+    /// Sets the generation; it never goes down.
+    pub fn raise_generation(&mut self, generation: u64) -> Result<(), Fault> {
+        let sql = "UPDATE launcher SET generation = max(generation, ?2) WHERE id = ?1";
+        self.connection.execute(sql, params![self.launcher, generation]).map_err(failed)?;
+        Ok(())
+    }
+
+    /// How far the source was seen through.
+    pub fn cursor(&self) -> Result<Option<String>, Fault> {
+        let sql = "SELECT cursor FROM launcher WHERE id = ?1";
+        self.connection.query_row(sql, [self.launcher], |row| row.get(0)).map_err(failed)
+    }
+
+    /// Moves the cursor; only over what has ended without a gap.
+    pub fn set_cursor(&mut self, cursor: &str) -> Result<(), Fault> {
+        let sql = "UPDATE launcher SET cursor = ?2 WHERE id = ?1";
+        self.connection.execute(sql, params![self.launcher, cursor]).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Says for each key, in order, whether it is to be taken.
+    pub fn admit<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> Result<Vec<Admission>, Fault> {
+        let sql = "SELECT stage = 'failed' OR retry FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        keys.into_iter()
+            .map(|key| {
+                let again = statement
+                    .query_row(params![self.launcher, key.as_str()], |row| row.get::<_, bool>(0))
+                    .optional()
+                    .map_err(failed)?;
+                Ok(if again.unwrap_or(true) { Admission::New } else { Admission::Done })
+            })
+            .collect()
+    }
+
+    /// Items that `ledger retry` asked for again, whether their source lists them or not.
+    pub fn asked_again(&self) -> Result<Vec<ItemKey>, Fault> {
+        let sql = "SELECT key FROM item WHERE launcher = ?1 AND retry AND departed IS NULL ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map([self.launcher], |row| Ok(ItemKey::new(row.get::<_, String>(0)?)));
+        rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Records items with all their parts in one transaction.
+    pub fn record(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        let (launcher, generation) = (self.launcher, self.generation()?);
+        self.write(|transaction| entries.iter().try_for_each(|entry| insert(transaction, launcher, generation, entry)))
+    }
+
+    /// Names promised to recorded files that may not have been published yet, in `directory`.
+    pub fn promised(&self, directory: &Path) -> Result<HashSet<String>, Fault> {
+        let sql = "SELECT p.final FROM part p JOIN item i ON i.id = p.item
+                   WHERE i.stage = 'recorded' AND p.published IS NULL AND p.final IS NOT NULL AND p.directory = ?1";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map([directory.to_string_lossy()], |row| row.get(0)).map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// Items that are recorded and not confirmed, in the order in which they were recorded.
+    pub fn recorded(&self) -> Result<Vec<Recorded>, Fault> {
+        let items = "SELECT id, key, short FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
+        let files = "SELECT n, staged, final, directory FROM part
+                     WHERE item = ?1 AND decision = 'taken' AND published IS NULL ORDER BY n";
+        let mut items = self.connection.prepare_cached(items).map_err(failed)?;
+        let mut files = self.connection.prepare_cached(files).map_err(failed)?;
+        let rows = items
+            .query_map([self.launcher], |row| {
+                let (id, key, short) = (row.get(0)?, ItemKey::new(row.get::<_, String>(1)?), row.get(2)?);
+                let files = files.query_map([id], |row| {
+                    let directory = PathBuf::from(row.get::<_, String>(3)?);
+                    Ok(RecordedFile { n: row.get(0)?, staged: row.get(1)?, name: row.get(2)?, directory })
+                })?;
+                Ok(Recorded { id, key, short, files: files.collect::<Result<_, _>>()? })
+            })
+            .map_err(failed)?;
+        rows.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// A recorded file gets another final name, because its name was taken: committed before it is tried.
+    pub fn rename(&mut self, item: i64, n: u32, name: &str) -> Result<(), Fault> {
+        let sql = "UPDATE part SET final = ?3 WHERE item = ?1 AND n = ?2";
+        self.connection.execute(sql, params![item, n, name]).map_err(failed)?;
+        Ok(())
+    }
+
+    /// Items have been published whole. `unconfirmed`: they were found published after an interruption. Where
+    /// `acknowledge` is false there is nothing left to do at the source.
+    pub fn confirm(&mut self, items: &[(i64, bool)], acknowledge: bool) -> Result<(), Fault> {
+        let parts = "UPDATE part SET published = ?2 WHERE item = ?1 AND decision = 'taken'";
+        let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
+                   acknowledged = CASE WHEN ?4 AND whole THEN NULL ELSE ?2 END WHERE id = ?1";
+        self.write(|transaction| {
+            let now = now();
+            for (id, unconfirmed) in items {
+                transaction.prepare_cached(parts)?.execute(params![id, now])?;
+                transaction.prepare_cached(row)?.execute(params![id, now, unconfirmed, acknowledge])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Items at whose source something is left to do.
+    pub fn pending(&self) -> Result<Vec<Pending>, Fault> {
+        let sql = "SELECT id, key, stage = 'empty', unconfirmed FROM item WHERE launcher = ?1
+                   AND stage IN ('confirmed', 'empty') AND acknowledged IS NULL AND departed IS NULL ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let rows = statement.query_map([self.launcher], |row| {
+            let key = ItemKey::new(row.get::<_, String>(1)?);
+            Ok(Pending { id: row.get(0)?, key, empty: row.get(2)?, unconfirmed: row.get(3)? })
+        });
+        rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
+    }
+
+    /// `after` has been carried out for these rows.
+    pub fn acknowledged(&mut self, items: &[i64]) -> Result<(), Fault> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE item SET acknowledged = ?2 WHERE id = ?1")?;
+            items.iter().try_for_each(|id| statement.execute(params![id, now()]).map(drop))
+        })
+    }
+
+    /// How many cycles in a row an item has failed by itself.
+    pub fn failures(&self, key: &ItemKey) -> Result<u32, Fault> {
+        let sql = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let row = self.connection.query_row(sql, params![self.launcher, key.as_str()], |row| row.get(0));
+        Ok(row.optional().map_err(failed)?.unwrap_or(0))
+    }
+
+    /// A free `{key}` for an item: `short` itself unless another row has it (a file that left and came back).
+    pub fn free_short(&self, key: &ItemKey, short: &str) -> Result<String, Fault> {
+        let sql = "SELECT 1 FROM item WHERE launcher = ?1 AND short = ?2 AND (key <> ?3 OR departed IS NOT NULL)";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let mut candidate = short.to_owned();
+        for n in 2.. {
+            if !statement.exists(params![self.launcher, candidate, key.as_str()]).map_err(failed)? {
+                break;
+            }
+            candidate = format!("{short}-{n}");
+        }
+        Ok(candidate)
+    }
+
+    /// Done items that `present` does not hold have left their source: should they come back, they are new.
+    pub fn depart(&mut self, present: &HashSet<ItemKey>) -> Result<usize, Fault> {
+        let (launcher, now) = (self.launcher, now());
+        let select = "SELECT id, key FROM item WHERE launcher = ?1 AND departed IS NULL
+                      AND stage NOT IN ('recorded') AND NOT retry";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(select)?;
+            let rows = statement.query_map([launcher], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+            let rows: Vec<_> = rows.collect::<Result<_, _>>()?;
+            let gone = rows.iter().filter(|(_, key)| !present.contains(&ItemKey::new(key.clone())));
+            let mut update = transaction.prepare_cached("UPDATE item SET departed = ?2 WHERE id = ?1")?;
+            gone.map(|(id, _)| update.execute(params![id, now])).sum::<Result<_, _>>()
+        })
+    }
+
+    /// Counts the known items with this fingerprint that are not among `taken`; used when a source reissued its
+    /// keys, so that two equal messages that were both delivered are both known and a third is new.
+    pub fn known(&self, fingerprint: &Facts, taken: &HashSet<i64>) -> Result<Option<i64>, Fault> {
+        let sql = "SELECT id FROM item WHERE launcher = ?1 AND message_id IS ?2 AND size IS ?3
+                   AND header_digest IS ?4 AND stage <> 'failed' AND departed IS NULL ORDER BY id";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let header = fingerprint.header_digest.map(|digest| digest.0.to_vec());
+        let arguments = params![self.launcher, fingerprint.message_id, fingerprint.size, header];
+        let rows = statement.query_map(arguments, |row| row.get::<_, i64>(0)).map_err(failed)?;
+        for id in rows {
+            let id = id.map_err(failed)?;
+            if !taken.contains(&id) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Known items get the keys that their source gave them anew.
+    pub fn rekey(&mut self, items: &[(i64, ItemKey)]) -> Result<(), Fault> {
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached("UPDATE item SET key = ?2 WHERE id = ?1")?;
+            items.iter().try_for_each(|(id, key)| statement.execute(params![id, key.as_str()]).map(drop))
+        })
+    }
+
+    /// Marks items as done without delivering them; those that the ledger knows are left as they are.
+    pub fn adopt(&mut self, items: &[(ItemKey, String)]) -> Result<usize, Fault> {
+        let (launcher, generation, now) = (self.launcher, self.generation()?, now());
+        let sql = "INSERT INTO item (launcher, key, short, stage, generation, recorded, acknowledged)
+                   VALUES (?1, ?2, ?3, 'adopted', ?4, ?5, ?5) ON CONFLICT DO NOTHING";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(sql)?;
+            let insert = |(key, short): &(ItemKey, String)| {
+                statement.execute(params![launcher, key.as_str(), short, generation, now])
+            };
+            items.iter().map(insert).sum::<Result<_, _>>()
+        })
+    }
+
+    /// One transaction; it begins as a writer, so that it waits instead of failing half-way.
+    fn write<T>(&mut self, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, Fault> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let value = work(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<()> {
+    // a row of this key is there when the item failed before or was asked for again: it is written anew
+    let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+    let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+    let item = "INSERT INTO item (launcher, key, short, stage, whole, reason, generation, message_id, size,
+                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+    let (facts, key) = (&entry.facts, entry.key.as_str());
+    let before: u32 =
+        transaction.prepare_cached(failures)?.query_row(params![launcher, key], |row| row.get(0)).optional()?.unwrap_or(0);
+    transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
+    let whole = !entry.parts.iter().any(|part| part.decision == Decision::Quarantined);
+    transaction.prepare_cached(item)?.execute(params![
+        launcher,
+        key,
+        entry.short,
+        entry.stage.as_str(),
+        whole,
+        entry.reason,
+        generation,
+        facts.message_id,
+        facts.size,
+        facts.header_digest.map(|digest| digest.0.to_vec()),
+        facts.digest.map(|digest| digest.0.to_vec()),
+        facts.folder,
+        facts.from,
+        facts.to,
+        facts.subject,
+        facts.date.map(millis),
+        facts.received.map(millis),
+        now(),
+        if entry.stage == Stage::Failed { before + 1 } else { 0 },
+    ])?;
+    let id = transaction.last_insert_rowid();
+    entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))
+}
+
+fn insert_part(transaction: &Transaction<'_>, item: i64, part: &Part) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO part (item, n, role, original_name, media_type, decision, filter, size, sha256, staged,
+               final, directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+    let filter = if let Decision::Filtered(pattern) = &part.decision { Some(pattern) } else { None };
+    let (size, sha256, staged, name, directory) = match &part.decision {
+        Decision::Taken { staged, name, directory, size, sha256 } => (
+            Some(size),
+            Some(sha256.0.to_vec()),
+            Some(staged),
+            Some(name),
+            Some(directory.to_string_lossy().into_owned()),
+        ),
+        _ => (None, None, None, None, None),
+    };
+    let (role, decision) = (part.role.as_str(), part.decision.as_str());
+    transaction.prepare_cached(sql)?.execute(params![
+        item,
+        part.n,
+        role,
+        part.original_name,
+        part.media_type,
+        decision,
+        filter,
+        size,
+        sha256,
+        staged,
+        name,
+        directory
+    ])?;
+    Ok(())
+}
+
+/// Makes a connection ready: pragmas, and the schema where there is none. A file of a newer program is refused.
+fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+        .map_err(|error| unusable(path, &error))?;
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let version: i64 =
+        transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| unusable(path, &e))?;
+    match version {
+        0 => {
+            transaction.execute_batch(include_str!("schema.sql")).map_err(|error| unusable(path, &error))?;
+            transaction.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
+            transaction.commit().map_err(failed)
+        }
+        SCHEMA => Ok(()),
+        _ => Err(too_new(path, version)),
+    }
+}
+
+fn too_new(path: &Path, version: i64) -> Fault {
+    let path = path.display();
+    Fault::new(
+        Code::Ledger,
+        text!(
+            "{path}: written by a newer pertuis (schema {version}, this one knows {SCHEMA}); install that version again",
+            "{path} : écrit par un pertuis plus récent (schéma {version}, celui-ci connaît {SCHEMA}) ; réinstallez cette version"
+        ),
+    )
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> Fault {
+    let path = path.display();
+    Fault::new(
+        Code::Ledger,
+        text!(
+            "{path}: the ledger cannot be opened: {error}; nothing is delivered without it. Check that `state` is on a local disk and that this user may write there; a damaged file is restored from a backup",
+            "{path} : impossible d'ouvrir le registre : {error} ; rien n'est livré sans lui. Vérifiez que `state` est sur un disque local et que cet utilisateur peut y écrire ; un fichier abîmé se restaure depuis une sauvegarde"
+        ),
+    )
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that `map_err` wants
+fn failed(error: rusqlite::Error) -> Fault {
+    Fault::new(
+        Code::Ledger,
+        text!(
+            "the ledger cannot be read or written: {error}; check the free space and the rights of `state`",
+            "le registre ne peut être lu ou écrit : {error} ; vérifiez la place libre et les droits de `state`"
+        ),
+    )
+}
+
+fn now() -> i64 {
+    millis(SystemTime::now())
+}
+
+fn millis(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+const SCHEMA: i64 = 1;
+/// How long a writer waits for another process.
+const BUSY: Duration = Duration::from_secs(60);
+const COPY_PAGES: std::os::raw::c_int = 1000;

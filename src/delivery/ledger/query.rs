@@ -1,0 +1,174 @@
+//! What people ask of the ledger: lists and single items, read only.
+//!
+//! Not used by any cycle. Reading works beside a running service and never makes a file.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{BUSY, SCHEMA, failed, too_new, unusable};
+use crate::model::{Digest, Fault};
+
+/// One line of `ledger list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The launcher.
+    pub launcher: String,
+    /// `{key}`.
+    pub key: String,
+    /// The word of [`super::Stage`].
+    pub stage: String,
+    /// Published before an interruption; nobody saw it succeed.
+    pub unconfirmed: bool,
+    /// Milliseconds since 1970: when it was recorded.
+    pub recorded: i64,
+    /// Its subject, or the name of its first document.
+    pub title: Option<String>,
+    /// How many documents were delivered.
+    pub files: u32,
+}
+
+/// One item with all that is known of it: `ledger show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sheet {
+    /// What the list shows.
+    pub line: Line,
+    /// The server's key.
+    pub source_key: String,
+    /// Why it failed, was rejected or is in quarantine.
+    pub reason: Option<String>,
+    /// `Message-ID`.
+    pub message_id: Option<String>,
+    /// `From`.
+    pub from: Option<String>,
+    /// `To`.
+    pub to: Option<String>,
+    /// Mailbox folder or directory.
+    pub folder: Option<String>,
+    /// Bytes as received.
+    pub size: Option<u64>,
+    /// Milliseconds since 1970.
+    pub date: Option<i64>,
+    /// Milliseconds since 1970.
+    pub received: Option<i64>,
+    /// Milliseconds since 1970.
+    pub confirmed: Option<i64>,
+    /// Milliseconds since 1970: when `after` was carried out, or there was nothing to do.
+    pub acknowledged: Option<i64>,
+    /// Cycles in a row in which it failed by itself.
+    pub failures: u32,
+    /// Its documents.
+    pub parts: Vec<SheetPart>,
+}
+
+/// A document of a [`Sheet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SheetPart {
+    /// `{n}`.
+    pub n: u32,
+    /// Its role.
+    pub role: String,
+    /// Its own name.
+    pub original_name: Option<String>,
+    /// Its media type.
+    pub media_type: Option<String>,
+    /// `taken`, `filtered`, `inline`, `quarantined`.
+    pub decision: String,
+    /// The pattern that left it out.
+    pub filter: Option<String>,
+    /// Its name in the delivery directory.
+    pub name: Option<String>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// SHA-256 of its bytes.
+    pub sha256: Option<Digest>,
+}
+
+/// The items of one launcher, or of all, oldest first, given one by one to `each`.
+pub fn list(path: &Path, launcher: Option<&str>, mut each: impl FnMut(Line)) -> Result<(), Fault> {
+    let connection = open_read_only(path)?;
+    let sql = format!("SELECT {LINE} FROM item i JOIN launcher l ON l.id = i.launcher WHERE ?1 IS NULL OR l.name = ?1 ORDER BY i.id");
+    let mut statement = connection.prepare(&sql).map_err(failed)?;
+    for line in statement.query_map([launcher], line).map_err(failed)? {
+        each(line.map_err(failed)?);
+    }
+    Ok(())
+}
+
+/// One item by its `{key}`, or by the server's key.
+pub fn show(path: &Path, launcher: &str, key: &str) -> Result<Option<Sheet>, Fault> {
+    let connection = open_read_only(path)?;
+    let sql = format!(
+        "SELECT {LINE}, i.key, i.reason, i.message_id, i.sender, i.recipients, i.folder, i.size, i.date, i.received,
+         i.confirmed, i.acknowledged, i.failures, i.id FROM item i JOIN launcher l ON l.id = i.launcher
+         WHERE l.name = ?1 AND (i.short = ?2 OR i.key = ?2) ORDER BY i.departed IS NULL DESC, i.id DESC LIMIT 1"
+    );
+    let found = connection.query_row(&sql, params![launcher, key], |row| Ok((sheet(row)?, row.get::<_, i64>(19)?)));
+    let Some((mut sheet, id)) = found.optional().map_err(failed)? else { return Ok(None) };
+    let sql = "SELECT n, role, original_name, media_type, decision, filter, final, size, sha256 FROM part
+               WHERE item = ?1 ORDER BY n";
+    let mut statement = connection.prepare(sql).map_err(failed)?;
+    let parts = statement.query_map([id], sheet_part).map_err(failed)?;
+    sheet.parts = parts.collect::<Result<_, _>>().map_err(failed)?;
+    Ok(Some(sheet))
+}
+
+/// Opens the ledger without making or changing anything.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, Fault> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    let version: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| unusable(path, &e))?;
+    if version > SCHEMA { Err(too_new(path, version)) } else { Ok(connection) }
+}
+
+fn line(row: &Row<'_>) -> rusqlite::Result<Line> {
+    Ok(Line {
+        launcher: row.get(0)?,
+        key: row.get(1)?,
+        stage: row.get(2)?,
+        unconfirmed: row.get(3)?,
+        recorded: row.get(4)?,
+        title: row.get(5)?,
+        files: row.get(6)?,
+    })
+}
+
+fn sheet(row: &Row<'_>) -> rusqlite::Result<Sheet> {
+    Ok(Sheet {
+        line: line(row)?,
+        source_key: row.get(7)?,
+        reason: row.get(8)?,
+        message_id: row.get(9)?,
+        from: row.get(10)?,
+        to: row.get(11)?,
+        folder: row.get(12)?,
+        size: row.get(13)?,
+        date: row.get(14)?,
+        received: row.get(15)?,
+        confirmed: row.get(16)?,
+        acknowledged: row.get(17)?,
+        failures: row.get(18)?,
+        parts: Vec::new(),
+    })
+}
+
+fn sheet_part(row: &Row<'_>) -> rusqlite::Result<SheetPart> {
+    let sha256: Option<Vec<u8>> = row.get(8)?;
+    Ok(SheetPart {
+        n: row.get(0)?,
+        role: row.get(1)?,
+        original_name: row.get(2)?,
+        media_type: row.get(3)?,
+        decision: row.get(4)?,
+        filter: row.get(5)?,
+        name: row.get(6)?,
+        size: row.get(7)?,
+        sha256: sha256.and_then(|bytes| bytes.try_into().ok()).map(Digest),
+    })
+}
+
+const LINE: &str = "l.name, i.short, i.stage, i.unconfirmed, i.recorded,
+    coalesce(i.subject, (SELECT original_name FROM part WHERE item = i.id ORDER BY n LIMIT 1)),
+    (SELECT count(*) FROM part WHERE item = i.id AND decision = 'taken')";

@@ -1,0 +1,56 @@
+//! The quarantine: what could not be delivered, each with a `.reason.txt` beside it.
+//!
+//! Not a waiting room: nothing here is retried by itself; `ledger retry` fetches the item again from its source.
+//! Of what is too large only the reason is kept.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::publish::sync_directory;
+
+/// One launcher's folder of the quarantine.
+#[derive(Debug)]
+pub struct Quarantine {
+    dir: PathBuf,
+}
+
+impl Quarantine {
+    /// The folder is made when something is put into it.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Puts an item into quarantine under its `{key}`: a copy of `body`, if there is one, named `{key}.EXTENSION`,
+    /// and the reason. Done again with the same key it replaces both.
+    pub fn put(&self, key: &str, body: Option<(&Path, &str)>, reason: &str) -> io::Result<PathBuf> {
+        fs::create_dir_all(&self.dir)?;
+        if let Some((body, extension)) = body {
+            let target = self.dir.join(format!("{key}.{extension}"));
+            fs::copy(body, &target)?;
+            File::open(&target)?.sync_all()?;
+        }
+        let path = self.dir.join(format!("{key}.reason.txt"));
+        let mut file = File::create(&path)?;
+        writeln!(file, "{reason}")?;
+        file.sync_all()?;
+        sync_directory(&self.dir)?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_item_stands_beside_its_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let body = dir.path().join("body");
+        fs::write(&body, "From: a").unwrap();
+        let quarantine = Quarantine::new(dir.path().join("q"));
+        let reason = quarantine.put("42-abc", Some((&body, "eml")), "too deep").unwrap();
+        assert_eq!(fs::read_to_string(reason).unwrap(), "too deep\n");
+        assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
+    }
+}

@@ -1,0 +1,188 @@
+//! The staging folder: where documents are made ready, out of sight of whoever watches the delivery directory.
+//!
+//! Not the delivery directory and not the spool: same volume as `deliver`, so that publishing is one rename. Each
+//! (state, launcher) has a folder of its own in it and sweeps only that. The folder also holds the witness of the
+//! ledger's generation: a ledger that is behind it was lost or set back.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::publish::{replace, sync_directory};
+use crate::model::{Digest, ServiceName};
+
+/// One launcher's folder of staged files.
+#[derive(Debug)]
+pub struct Staging {
+    dir: PathBuf,
+}
+
+/// A finished document that has no final name yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staged {
+    /// Its name in the staging folder.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
+}
+
+impl Staging {
+    /// The name of the folder of a launcher: made from the launcher's name and from the path of `state`, so that
+    /// it is found again by a ledger that was lost or restored.
+    pub fn folder_name(state: &Path, launcher: &ServiceName) -> String {
+        let state = fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
+        let digest = Digest::of(state.as_os_str().as_encoded_bytes()).to_string();
+        format!("{}-{}", launcher.file_stem(), &digest[..8])
+    }
+
+    /// Opens the folder of a launcher below `root`, making both when they are missing.
+    pub fn open(root: &Path, state: &Path, launcher: &ServiceName) -> io::Result<Self> {
+        let dir = root.join(Self::folder_name(state, launcher));
+        fs::create_dir_all(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// Where a staged file stands.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Starts a staged file; what had its name (a try that was cut short) is replaced.
+    pub fn create(&self, name: String) -> io::Result<StagedWriter> {
+        let file = File::create(self.path(&name))?;
+        Ok(StagedWriter { out: BufWriter::with_capacity(BUFFER, file), name, size: 0, hasher: Sha256::new() })
+    }
+
+    /// Removes every staged file but `keep`: what an interrupted cycle left before its record.
+    pub fn sweep(&self, keep: &HashSet<String>) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name != GENERATION && !keep.contains(&name) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes one staged file; one that is not there is no error.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the names of the staged files survive a power cut.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_directory(&self.dir)
+    }
+
+    /// The generation that was last written here; `None` in a folder that never saw a delivery.
+    pub fn generation(&self) -> io::Result<Option<u64>> {
+        match fs::read_to_string(self.dir.join(GENERATION)) {
+            Ok(text) => text.trim().parse().map(Some).map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the witness stands, for messages.
+    pub fn witness(&self) -> PathBuf {
+        self.dir.join(GENERATION)
+    }
+
+    /// Writes the generation so that it survives a power cut.
+    pub fn set_generation(&self, generation: u64) -> io::Result<()> {
+        let next = self.dir.join("generation.next");
+        let mut file = File::create(&next)?;
+        file.write_all(format!("{generation}\n").as_bytes())?;
+        file.sync_all()?;
+        replace(&next, &self.dir.join(GENERATION))?;
+        self.sync()
+    }
+}
+
+/// A staged file that is being written; digest and size are taken on the way.
+#[derive(Debug)]
+pub struct StagedWriter {
+    out: BufWriter<File>,
+    name: String,
+    size: u64,
+    hasher: Sha256,
+}
+
+impl StagedWriter {
+    /// The document is whole: its bytes are on the disk when this returns.
+    pub fn finish(mut self) -> io::Result<Staged> {
+        self.out.flush()?;
+        self.out.get_ref().sync_all()?;
+        Ok(Staged { name: self.name, size: self.size, sha256: Digest(self.hasher.finalize().into()) })
+    }
+}
+
+impl Write for StagedWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+const GENERATION: &str = "generation";
+const BUFFER: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn staging(root: &Path) -> Staging {
+        Staging::open(root, root, &ServiceName::new("factures")).unwrap()
+    }
+
+    #[test]
+    fn a_staged_file_knows_its_size_and_digest() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = staging(root.path());
+        let mut writer = staging.create("k.1".into()).unwrap();
+        writer.write_all(b"abc").unwrap();
+        let staged = writer.finish().unwrap();
+        assert_eq!((staged.size, staged.sha256), (3, Digest::of(b"abc")));
+        assert_eq!(fs::read(staging.path("k.1")).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn sweeping_keeps_what_the_ledger_knows_and_the_witness() {
+        let root = tempfile::tempdir().unwrap();
+        let staging = staging(root.path());
+        for name in ["known.1", "left-over.1"] {
+            staging.create(name.into()).unwrap().finish().unwrap();
+        }
+        staging.set_generation(7).unwrap();
+        staging.sweep(&HashSet::from(["known.1".to_owned()])).unwrap();
+        assert!(staging.path("known.1").exists() && !staging.path("left-over.1").exists());
+        assert_eq!(staging.generation().unwrap(), Some(7));
+    }
+
+    #[test]
+    fn two_states_never_share_a_folder() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = ServiceName::new("factures");
+        assert_ne!(Staging::folder_name(one.path(), &name), Staging::folder_name(other.path(), &name));
+    }
+}
