@@ -48,6 +48,7 @@
 pub mod backoff;
 pub mod config;
 pub mod delivery;
+pub mod document;
 pub mod event;
 pub mod model;
 pub mod secret;
