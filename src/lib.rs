@@ -46,6 +46,7 @@
 //! (SQLite, files) hold up nobody else.
 
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod delivery;
 pub mod document;

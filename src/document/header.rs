@@ -340,7 +340,7 @@ fn split_field(line: &[u8]) -> Option<(String, &[u8])> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let colon = line.iter().position(|byte| *byte == b':')?;
     let name = line[..colon].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic());
+    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
     is_name.then(|| (String::from_utf8_lossy(name).to_ascii_lowercase(), &line[colon + 1..]))
 }
 

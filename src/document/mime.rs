@@ -34,6 +34,7 @@ pub fn walk(input: impl BufRead, limits: &Limits, visitor: &mut dyn Visitor) -> 
 }
 
 /// Who is told what a message holds. Every call may fail with an I/O error, which ends the walk.
+#[allow(clippy::missing_errors_doc)] // said once, above
 pub trait Visitor {
     /// The message begins. `Break` ends the walk without an error.
     fn message(&mut self, head: &Head) -> io::Result<ControlFlow<()>>;
@@ -392,7 +393,19 @@ impl<'a> Walker<'a> {
         };
         let found = |boundary: &[u8]| matching(false, boundary).or_else(|| matching(true, boundary));
         let exact = found(line).map(|level| (level, false));
-        exact.or_else(|| Some((found(line.strip_suffix(b"--")?)?, true)))
+        let closing = || Some((found(line.strip_suffix(b"--")?)?, true));
+        exact.or_else(closing).or_else(|| Some((self.closed_with_junk(line)?, true)))
+    }
+
+    /// A closing boundary with something behind it; short boundaries are not trusted that far.
+    fn closed_with_junk(&self, line: &[u8]) -> Option<usize> {
+        let closes = |boundary: &[u8]| line.strip_prefix(boundary).is_some_and(|rest| rest.starts_with(b"--"));
+        let trusted = |level: &&[u8]| level.len() >= TRUSTED;
+        let boundaries = self.stack.iter().map(|level| level.boundary.as_deref().filter(trusted));
+        boundaries
+            .rev()
+            .position(|boundary| boundary.is_some_and(closes))
+            .map(|from_top| self.stack.len() - 1 - from_top)
     }
 
     /// A boundary of the multipart at `level` was met: what was inside is over.
@@ -587,6 +600,9 @@ const LINE: usize = 64 * 1024;
 /// Decoded content goes to the visitor in pieces of this size, bytes; the last line may make them larger by its length.
 const PASS_ON: usize = 32 * 1024;
 
+/// Shorter boundaries must stand alone on their line.
+const TRUSTED: usize = 8;
+
 /// So many decoded bytes of an attached message are searched for its subject.
 const NAMING: usize = 64 * 1024;
 
@@ -740,6 +756,12 @@ mod tests {
     fn a_header_without_its_blank_line_is_told() {
         let (visitor, _) = read(MIXED.replace("base64\n\nYWJj", "base64\nYWJj").as_bytes());
         assert_eq!(visitor.parts[1].damage, Some(Damage::NoContent));
+    }
+
+    #[test]
+    fn a_closing_boundary_may_have_something_behind_it() {
+        let message = MIXED.replace("boundary=b", "boundary=boundary").replace("--b", "--boundary");
+        assert_eq!(lines(&message.replace("boundary--", "boundary-->")), lines(MIXED));
     }
 
     #[test]

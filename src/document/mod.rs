@@ -7,3 +7,6 @@ pub mod header;
 pub mod mime;
 pub mod names;
 mod transfer;
+
+#[cfg(test)]
+mod samples;

@@ -143,7 +143,7 @@ impl QuotedPrintable {
                 Quoted::Text
             }
             (Quoted::Equals, digit) if digit.is_ascii_hexdigit() => Quoted::Digit(digit),
-            (Quoted::Equals | Quoted::Soft, other) => self.not_a_code(&[b'='], other, out),
+            (Quoted::Equals | Quoted::Soft, other) => self.not_a_code(b"=", other, out),
             (Quoted::Digit(first), second) if second.is_ascii_hexdigit() => {
                 out.push(hex(first) << 4 | hex(second));
                 Quoted::Text

@@ -1,0 +1,2 @@
+//! Front door.
+pub mod filter;
