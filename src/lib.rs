@@ -51,6 +51,7 @@ pub mod config;
 pub mod delivery;
 pub mod document;
 pub mod event;
+pub mod launcher;
 pub mod model;
 pub mod secret;
 pub mod source;

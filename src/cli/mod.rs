@@ -1,2 +1,4 @@
 //! Front door.
+pub mod fetch;
 pub mod filter;
+pub mod ledger;

@@ -4,28 +4,23 @@
 //! launcher runs on a thread of its own; no fsync, because a body can always be fetched again until its item is
 //! confirmed. A writer that is dropped before [`SpoolWriter::finish`] leaves nothing.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::model::{Digest, ItemKey};
 
-/// One launcher's folder of the spool.
-#[derive(Debug)]
+/// One launcher's folder of the spool; clones are of the same folder.
+#[derive(Clone, Debug)]
 pub struct Spool {
     dir: PathBuf,
 }
 
 impl Spool {
-    /// Opens the folder, making it when it is missing. Half-written files of an earlier run are removed.
+    /// Opens the folder, making it when it is missing.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == PART) {
-                fs::remove_file(path)?;
-            }
-        }
         Ok(Self { dir: dir.to_owned() })
     }
 
@@ -49,6 +44,18 @@ impl Spool {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Removes every body but those of `keep`: what an interrupted cycle left.
+    pub fn sweep(&self, keep: &HashSet<ItemKey>) -> io::Result<()> {
+        let keep: HashSet<PathBuf> = keep.iter().map(|key| self.path(key)).collect();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if !keep.contains(&path) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where the finished file of an item stands.
@@ -110,3 +117,27 @@ impl Drop for SpoolWriter {
 }
 
 const PART: &str = "part";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_appears_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        let key = ItemKey::new("k");
+        let mut cut = spool.create(&key).unwrap();
+        cut.write_all(b"half").unwrap();
+        drop(cut);
+        assert_eq!((spool.find(&key), fs::read_dir(dir.path()).unwrap().count()), (None, 0));
+        let mut whole = spool.create(&key).unwrap();
+        whole.write_all(b"whole").unwrap();
+        let file = whole.finish().unwrap();
+        assert_eq!((file.size, fs::read(&file.path).unwrap()), (5, b"whole".to_vec()));
+        spool.sweep(&HashSet::from([key.clone()])).unwrap();
+        assert!(spool.find(&key).is_some());
+        spool.sweep(&HashSet::new()).unwrap();
+        assert!(spool.find(&key).is_none());
+    }
+}

@@ -1,1 +1,361 @@
-//! A plain directory of dropped files.
+//! A plain directory of dropped files: scanners, exports, other programs.
+//!
+//! Not a watcher: it lists. Files are read in place and never moved first, because a file that somebody still
+//! writes to must not be taken away under their hands; what changed while it was read is taken again. Only regular
+//! files directly in the directory count; names that begin with a dot are left alone (`rsync`, `scp` wrappers and
+//! editors write there before they rename), and so are symbolic links, which may point anywhere.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, Source, SourceError};
+use crate::config::Launcher;
+use crate::delivery::spool::Spool;
+use crate::delivery::stamp::Stamp;
+use crate::delivery::{Published, publish, sync_directory};
+use crate::document::names::numbered;
+use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::text;
+
+/// A directory of dropped files.
+#[derive(Debug)]
+pub struct Directory {
+    dir: PathBuf,
+    settle: Duration,
+    /// Since when a file has looked as it does: for file systems and clocks whose times say nothing.
+    seen: HashMap<PathBuf, (Stamp, Instant)>,
+}
+
+impl Directory {
+    /// A source for a `directory` launcher; the directory is looked at by [`Source::discover`] only.
+    pub fn new(launcher: &Launcher) -> Self {
+        Self { dir: PathBuf::from(&launcher.source), settle: launcher.settle, seen: HashMap::new() }
+    }
+
+    /// Lists the regular files, oldest first, with what they look like.
+    fn list(&self) -> Result<Vec<(PathBuf, Stamp)>, SourceError> {
+        let dir = fs::canonicalize(&self.dir).map_err(|error| self.unreadable(&error))?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&dir).map_err(|error| self.unreadable(&error))? {
+            let entry = entry.map_err(|error| self.unreadable(&error))?;
+            if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // a file may vanish between the listing and this look; a later cycle sees what is there then
+            let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
+            if metadata.is_file() {
+                files.push((entry.path(), Stamp::from_metadata(&metadata).map_err(|error| self.unreadable(&error))?));
+            }
+        }
+        files.sort_by(|one, other| (one.1.modified, &one.0).cmp(&(other.1.modified, &other.0)));
+        Ok(files)
+    }
+
+    /// Whether a file has stayed as it is for long enough.
+    fn is_settled(&mut self, path: &Path, stamp: &Stamp) -> bool {
+        let since = match self.seen.get(path) {
+            Some((before, since)) if before == stamp => *since,
+            _ => {
+                let now = Instant::now();
+                self.seen.insert(path.to_owned(), (*stamp, now));
+                now
+            }
+        };
+        since.elapsed() >= self.settle || stamp_is_older(stamp, self.settle)
+    }
+
+    fn unreadable(&self, error: &io::Error) -> SourceError {
+        let dir = self.dir.display();
+        SourceError::Mailbox(Fault::new(
+            Code::Folder,
+            text!(
+                "{dir}: the directory cannot be read: {error}; check `source`, and that this user may list it",
+                "{dir} : impossible de lire le répertoire : {error} ; vérifiez `source`, et que cet utilisateur peut le lister"
+            ),
+        ))
+    }
+}
+
+#[async_trait]
+impl Source for Directory {
+    async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        let files = self.list()?;
+        let identity = identity(&self.dir).map_err(|error| self.unreadable(&error))?;
+        let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
+        self.seen.retain(|path, _| files.iter().any(|(listed, _)| listed == path));
+        let settled = files.iter().filter(|(path, stamp)| self.is_settled(path, stamp));
+        let item = |(path, stamp): &(PathBuf, Stamp)| Item {
+            key: key(path, stamp),
+            hint: String::new(),
+            size: Some(stamp.size),
+        };
+        let items = settled.map(item).collect();
+        // another directory under the same path (a share that is not mounted): nothing has left
+        let same = cursor.is_none_or(|cursor| *cursor == identity);
+        let present = same.then_some(present);
+        Ok(Discovery { items, keys: Keys::Same, cursor: Some(identity), present })
+    }
+
+    async fn identify(&mut self, _batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        Ok(Vec::new()) // keys are made of what the file is, nobody reissues them
+    }
+
+    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        for item in batch {
+            let fetched = Fetched { key: item.key.clone(), content: Ok(content(&item.key)) };
+            if out.send(fetched).await.is_err() {
+                break; // the cycle was stopped
+            }
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
+        let mut done = Vec::new();
+        for key in batch {
+            dispose(key, what).map_err(SourceError::Mailbox)?;
+            done.push(key.clone());
+        }
+        Ok(done)
+    }
+
+    async fn finish(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
+
+/// Carries out `after` for one file, unless it has gone or is no longer the file that was delivered.
+fn dispose(key: &ItemKey, what: &Disposition) -> Result<(), Fault> {
+    let Some((path, size, modified)) = read_key(key) else { return Ok(()) };
+    let unchanged = |stamp: &Stamp| stamp.size == size && nanoseconds(stamp.modified) == modified;
+    if !Stamp::of(&path).is_ok_and(|stamp| unchanged(&stamp)) {
+        return Ok(());
+    }
+    let failed = |error: io::Error| {
+        let path = path.display();
+        Fault::new(
+            Code::Folder,
+            text!(
+                "{path}: delivered, but `after` cannot be carried out: {error}; it is tried again in the next cycle",
+                "{path} : livré, mais `after` ne peut être exécuté : {error} ; nouvel essai au prochain cycle"
+            ),
+        )
+    };
+    match what {
+        Disposition::Delete => fs::remove_file(&path).map_err(failed),
+        Disposition::Move(dir) => move_to(&path, Path::new(dir)).map_err(failed),
+        Disposition::Leave | Disposition::Seen | Disposition::Flag | Disposition::Category(_) => Ok(()),
+    }
+}
+
+/// Moves a file into a directory, which is made when it is missing, under its own name or the next free one; by a
+/// copy where that directory is on another volume.
+fn move_to(path: &Path, dir: &Path) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    match move_under_free_name(path, dir, name) {
+        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+        other => return other,
+    }
+    let copy = dir.join(format!(".{}.part", name.to_string_lossy()));
+    fs::copy(path, &copy)?;
+    fs::File::open(&copy)?.sync_all()?;
+    move_under_free_name(&copy, dir, name)?;
+    fs::remove_file(path)
+}
+
+fn move_under_free_name(path: &Path, dir: &Path, name: &std::ffi::OsStr) -> io::Result<()> {
+    if publish(path, &dir.join(name))? == Published::Taken {
+        let name = name.to_string_lossy();
+        for n in 2.. {
+            if publish(path, &dir.join(numbered(&name, n)))? == Published::Done {
+                break;
+            }
+        }
+    }
+    sync_directory(dir)
+}
+
+/// The content of a listed file, or that it has gone or become another one.
+fn content(key: &ItemKey) -> Content {
+    let Some((path, size, modified)) = read_key(key) else { return Content::Gone };
+    match Stamp::of(&path) {
+        Ok(stamp) if stamp.size == size && nanoseconds(stamp.modified) == modified => {
+            let name = own_name(&path);
+            Content::File { path, name, stamp }
+        }
+        _ => Content::Gone,
+    }
+}
+
+/// The file's own name; what is not UTF-8 is read as Windows-1252, as old shares write it.
+fn own_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    match name.to_str() {
+        Some(name) => name.to_owned(),
+        None => encoding_rs::WINDOWS_1252.decode_without_bom_handling(name.as_encoded_bytes()).0.into_owned(),
+    }
+}
+
+/// Contract, section 1: path, size, modification time (nanoseconds since 1970). A path that is not UTF-8 is written
+/// as hexadecimal digits, so that it is found again.
+fn key(path: &Path, stamp: &Stamp) -> ItemKey {
+    let path = match path.to_str() {
+        Some(path) => serde_json::json!(path),
+        None => serde_json::json!({ "hex": hex(path.as_os_str().as_encoded_bytes()) }),
+    };
+    ItemKey::new(serde_json::json!([path, stamp.size, nanoseconds(stamp.modified).to_string()]).to_string())
+}
+
+/// The inverse of [`key`]; `None` for a key of another kind of source.
+fn read_key(key: &ItemKey) -> Option<(PathBuf, u64, i128)> {
+    let value: serde_json::Value = serde_json::from_str(key.as_str()).ok()?;
+    let path = match value.get(0)? {
+        serde_json::Value::String(path) => PathBuf::from(path),
+        other => path_from_hex(other.get("hex")?.as_str()?)?,
+    };
+    Some((path, value.get(1)?.as_u64()?, value.get(2)?.as_str()?.parse().ok()?))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}"); // writing to a string never fails
+        digits
+    })
+}
+
+#[cfg(unix)]
+fn path_from_hex(digits: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let pairs = digits.as_bytes().chunks(2);
+    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes.collect::<Option<_>>()?)))
+}
+
+#[cfg(not(unix))]
+fn path_from_hex(_: &str) -> Option<PathBuf> {
+    None // names that are not Unicode are not found again here: they are delivered, and stay at the source
+}
+
+/// Whether modification and change time are both older than `settle`. A modification time in the future (copied
+/// from a machine whose clock is wrong) does not hold a file back where the system's own change time is known.
+fn stamp_is_older(stamp: &Stamp, settle: Duration) -> bool {
+    let now = nanoseconds(SystemTime::now());
+    let settle = i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX);
+    let modified = nanoseconds(stamp.modified);
+    match stamp.changed {
+        Some(changed) => now - changed >= settle && (now - modified >= settle || modified > now),
+        None => false, // seen unchanged for so long is the only way
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> i128 {
+    let signed = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => signed(after),
+        Err(before) => -signed(before.duration()),
+    }
+}
+
+/// Which directory stands under the path: device and inode, where the platform has them.
+fn identity(dir: &Path) -> io::Result<Cursor> {
+    let stamp = Stamp::from_metadata(&fs::metadata(dir)?)?;
+    Ok(Cursor(stamp.inode.map_or_else(String::new, |(device, inode)| format!("{device}:{inode}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(dir: &Path, settle: Duration) -> Directory {
+        Directory { dir: dir.to_owned(), settle, seen: HashMap::new() }
+    }
+
+    async fn names(source: &mut Directory) -> Vec<String> {
+        let discovery = source.discover(None).await.unwrap();
+        let name = |item: &Item| own_name(&read_key(&item.key).unwrap().0);
+        discovery.items.iter().map(name).collect()
+    }
+
+    #[tokio::test]
+    async fn only_regular_visible_files_are_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("été.pdf"), "x").unwrap();
+        fs::write(dir.path().join(".hidden"), "x").unwrap();
+        fs::create_dir(dir.path().join("sub")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        assert_eq!(names(&mut source(dir.path(), Duration::ZERO)).await, ["été.pdf"]);
+    }
+
+    #[tokio::test]
+    async fn a_fresh_file_waits_and_counts_as_present() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.pdf"), "x").unwrap();
+        let discovery = source(dir.path(), Duration::from_hours(1)).discover(None).await.unwrap();
+        assert!(discovery.items.is_empty());
+        assert_eq!(discovery.present.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_has_left_a_directory_that_is_another_one_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = Cursor("0:0".into());
+        let discovery = source(dir.path(), Duration::ZERO).discover(Some(&other)).await.unwrap();
+        assert_eq!(discovery.present, None);
+    }
+
+    #[tokio::test]
+    async fn a_missing_directory_is_named() {
+        let error = source(Path::new("/nowhere/at/all"), Duration::ZERO).discover(None).await.unwrap_err();
+        assert_eq!(error.fault().code, Code::Folder);
+        assert!(error.fault().text.en.contains("/nowhere/at/all"));
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn names_that_are_not_utf8_are_found_again() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(std::ffi::OsStr::from_bytes(b"\xe9t\xe9.pdf"));
+        fs::write(&path, "x").unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        assert_eq!(names(&mut source).await, ["été.pdf"]);
+        let key = source.discover(None).await.unwrap().items[0].key.clone();
+        source.acknowledge(&[key], &Disposition::Delete).await.unwrap();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_replaced_after_delivery_is_not_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.pdf");
+        fs::write(&path, "old").unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        let key = source.discover(None).await.unwrap().items[0].key.clone();
+        fs::write(&path, "newer").unwrap();
+        assert_eq!(source.acknowledge(std::slice::from_ref(&key), &Disposition::Delete).await.unwrap(), [key]);
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
+    }
+
+    #[tokio::test]
+    async fn moving_never_replaces() {
+        let (dir, done) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(dir.path().join("a.pdf"), "new").unwrap();
+        fs::write(done.path().join("a.pdf"), "old").unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        let key = source.discover(None).await.unwrap().items[0].key.clone();
+        let what = Disposition::Move(done.path().to_string_lossy().into_owned());
+        source.acknowledge(&[key], &what).await.unwrap();
+        assert_eq!(fs::read(done.path().join("a.pdf")).unwrap(), b"old");
+        assert_eq!(fs::read(done.path().join("a (2).pdf")).unwrap(), b"new");
+        assert!(!dir.path().join("a.pdf").exists());
+    }
+}

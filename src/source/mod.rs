@@ -7,6 +7,7 @@
 pub mod directory;
 pub mod imap;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -60,6 +61,10 @@ pub struct Discovery {
     pub keys: Keys,
     /// The cursor to store once every item listed here has ended; `None` where the source has none.
     pub cursor: Option<Cursor>,
+    /// Every key that is at the source now, listed or not (a file that has not settled yet, say), where the source
+    /// can tell: a done item that is not among them has left, and is new should it come back. `None` where keys are
+    /// never used again.
+    pub present: Option<HashSet<ItemKey>>,
 }
 
 /// See [`Discovery::keys`].

@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use crate::model::{Code, Digest, Fault, ItemKey, Role, ServiceName};
 use crate::text;
+use crate::text::Text;
 
 /// The ledger as one launcher writes it.
 #[derive(Debug)]
@@ -44,12 +45,14 @@ pub struct Entry {
     pub short: String,
     /// What becomes of it.
     pub stage: Stage,
-    /// Why, where it is rejected or in quarantine.
-    pub reason: Option<String>,
+    /// Why, where it failed, is rejected or in quarantine; the ledger keeps the English words.
+    pub reason: Option<Text>,
     /// What is known of it.
     pub facts: Facts,
     /// Its documents.
     pub parts: Vec<Part>,
+    /// Nothing is left to do at its source.
+    pub settled: bool,
 }
 
 /// Where an item ends, or stands when it is recorded.
@@ -278,11 +281,14 @@ impl Ledger {
             .collect()
     }
 
-    /// Items that `ledger retry` asked for again, whether their source lists them or not.
-    pub fn asked_again(&self) -> Result<Vec<ItemKey>, Fault> {
-        let sql = "SELECT key FROM item WHERE launcher = ?1 AND retry AND departed IS NULL ORDER BY id";
+    /// Items whose body must stay in the spool: recorded ones, and for `SPOOL_KEPT` those that nobody saw delivered.
+    pub fn needs_body(&self) -> Result<HashSet<ItemKey>, Fault> {
+        let sql = "SELECT key FROM item WHERE launcher = ?1
+                   AND (stage = 'recorded' OR (unconfirmed AND confirmed > ?2))";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let rows = statement.query_map([self.launcher], |row| Ok(ItemKey::new(row.get::<_, String>(0)?)));
+        let oldest = now() - i64::try_from(SPOOL_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let rows =
+            statement.query_map(params![self.launcher, oldest], |row| Ok(ItemKey::new(row.get::<_, String>(0)?)));
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
     }
 
@@ -454,11 +460,15 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
     let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let item = "INSERT INTO item (launcher, key, short, stage, whole, reason, generation, message_id, size,
-                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
+                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures, acknowledged)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+                CASE WHEN ?20 THEN ?18 END)";
     let (facts, key) = (&entry.facts, entry.key.as_str());
-    let before: u32 =
-        transaction.prepare_cached(failures)?.query_row(params![launcher, key], |row| row.get(0)).optional()?.unwrap_or(0);
+    let before: u32 = transaction
+        .prepare_cached(failures)?
+        .query_row(params![launcher, key], |row| row.get(0))
+        .optional()?
+        .unwrap_or(0);
     transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
     let whole = !entry.parts.iter().any(|part| part.decision == Decision::Quarantined);
     transaction.prepare_cached(item)?.execute(params![
@@ -467,7 +477,7 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         entry.short,
         entry.stage.as_str(),
         whole,
-        entry.reason,
+        entry.reason.as_ref().map(|reason| &reason.en),
         generation,
         facts.message_id,
         facts.size,
@@ -481,6 +491,7 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         facts.received.map(millis),
         now(),
         if entry.stage == Stage::Failed { before + 1 } else { 0 },
+        entry.settled,
     ])?;
     let id = transaction.last_insert_rowid();
     entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))
@@ -584,5 +595,7 @@ fn millis(time: SystemTime) -> i64 {
 
 const SCHEMA: i64 = 1;
 /// How long a writer waits for another process.
-const BUSY: Duration = Duration::from_secs(60);
+const BUSY: Duration = Duration::from_mins(1);
+/// How long the body of an item is kept whose delivery nobody saw succeed.
+const SPOOL_KEPT: Duration = Duration::from_hours(30 * 24);
 const COPY_PAGES: std::os::raw::c_int = 1000;

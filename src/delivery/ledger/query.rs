@@ -87,7 +87,9 @@ pub struct SheetPart {
 /// The items of one launcher, or of all, oldest first, given one by one to `each`.
 pub fn list(path: &Path, launcher: Option<&str>, mut each: impl FnMut(Line)) -> Result<(), Fault> {
     let connection = open_read_only(path)?;
-    let sql = format!("SELECT {LINE} FROM item i JOIN launcher l ON l.id = i.launcher WHERE ?1 IS NULL OR l.name = ?1 ORDER BY i.id");
+    let sql = format!(
+        "SELECT {LINE} FROM item i JOIN launcher l ON l.id = i.launcher WHERE ?1 IS NULL OR l.name = ?1 ORDER BY i.id"
+    );
     let mut statement = connection.prepare(&sql).map_err(failed)?;
     for line in statement.query_map([launcher], line).map_err(failed)? {
         each(line.map_err(failed)?);

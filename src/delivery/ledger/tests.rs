@@ -12,7 +12,15 @@ fn open(state: &Path) -> Ledger {
 
 fn entry(key: &str, stage: Stage) -> Entry {
     let parts = if stage == Stage::Recorded { vec![part(1), part(2)] } else { Vec::new() };
-    Entry { key: ItemKey::new(key), short: key.into(), stage, reason: None, facts: Facts::default(), parts }
+    Entry {
+        key: ItemKey::new(key),
+        short: key.into(),
+        stage,
+        reason: None,
+        facts: Facts::default(),
+        parts,
+        settled: false,
+    }
 }
 
 fn part(n: u32) -> Part {

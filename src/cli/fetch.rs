@@ -1,0 +1,134 @@
+//! `pertuis fetch`: one cycle of the named launchers, side by side, then what they did.
+//!
+//! Not the service's loop: nothing is waited for and nothing is retried. Counts go to standard output (one line of
+//! JSON with `--json`, never translated), what went wrong to standard error.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Launcher};
+use crate::event::{Event, Events};
+use crate::launcher::{self, Env, Items, Report};
+use crate::model::{Code, Fault};
+use crate::text;
+use crate::text::{Lang, Text};
+
+/// What the command line says.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The launchers; every enabled one when none is named.
+    pub names: Vec<String>,
+    /// Say what would be delivered, change nothing.
+    pub dry_run: bool,
+    /// One line of JSON.
+    pub json: bool,
+}
+
+/// Runs the command; answers the exit code of the contract (section 2).
+pub fn run(
+    config: &Config,
+    options: &Options,
+    events: &Events,
+    lang: Lang,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let launchers = match choose(config, &options.names) {
+        Ok(launchers) => launchers,
+        Err(text) => {
+            writeln!(err, "{}", text.get(lang))?;
+            return Ok(2);
+        }
+    };
+    let events = events.clone();
+    // the summary of a cycle is this command's own output
+    let events = Events::to(move |event: Event| {
+        if !matches!(event.name, "cycle_done" | "cycle_failed") {
+            events.emit(event);
+        }
+    });
+    let reports = cycles(&launchers, &Env { state: config.global.state.clone(), events }, options.dry_run);
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string(&Document { launchers: &reports })?)?;
+    }
+    for report in &reports {
+        tell(report, options, lang, out, err)?;
+    }
+    Ok(u8::from(!reports.iter().all(Report::is_success)))
+}
+
+/// The launchers that are meant: by name, in the order of the command line, or every enabled one.
+pub(super) fn choose<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Launcher>, Text> {
+    if names.is_empty() {
+        return Ok(config.launchers.iter().filter(|launcher| launcher.enabled).collect());
+    }
+    let find = |name: &String| {
+        let named = config.launchers.iter().find(|launcher| launcher.name.as_str() == name);
+        named.ok_or_else(|| unknown(config, name))
+    };
+    names.iter().map(find).collect()
+}
+
+fn unknown(config: &Config, name: &str) -> Text {
+    let known: Vec<_> = config.launchers.iter().map(|launcher| launcher.name.as_str()).collect();
+    let (known, file) = (known.join(", "), config.path.display());
+    text!(
+        "no launcher is called {name} in {file}; there are: {known}",
+        "aucun lanceur ne s'appelle {name} dans {file} ; il y a : {known}"
+    )
+}
+
+/// One cycle of each launcher, each on a thread of its own.
+fn cycles(launchers: &[&Launcher], env: &Env, dry_run: bool) -> Vec<Report> {
+    std::thread::scope(|scope| {
+        let running: Vec<_> =
+            launchers.iter().map(|launcher| (launcher, scope.spawn(|| one(launcher, env, dry_run)))).collect();
+        let report = |(launcher, thread): (&&Launcher, std::thread::ScopedJoinHandle<'_, Report>)| {
+            thread.join().unwrap_or_else(|_| Report::new(&launcher.name).failed(broken()))
+        };
+        running.into_iter().map(report).collect()
+    })
+}
+
+fn one(launcher: &Launcher, env: &Env, dry_run: bool) -> Report {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let text = text!("the system gives no resources: {error}", "le système refuse ses ressources : {error}");
+            return Report::new(&launcher.name).failed(Fault::new(Code::Config, text));
+        }
+    };
+    runtime.block_on(launcher::once(launcher, env, dry_run, &CancellationToken::new())).report
+}
+
+fn tell(report: &Report, options: &Options, lang: Lang, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+    let Report { name, items, files, error } = report;
+    if let Some(Fault { code, text }) = error {
+        writeln!(err, "{name}: {code}: {}", text.get(lang))?;
+    }
+    if options.json {
+        return Ok(());
+    }
+    let Items { found, delivered, already, empty, rejected, quarantined, failed } = items;
+    let count = files.delivered;
+    let text = text!(
+        "{name}: {found} found, {delivered} delivered ({count} files), {already} already, {empty} empty, {rejected} rejected, {quarantined} in quarantine, {failed} failed",
+        "{name} : {found} trouvés, {delivered} livrés ({count} fichiers), {already} déjà faits, {empty} vides, {rejected} écartés, {quarantined} en quarantaine, {failed} en échec"
+    );
+    writeln!(out, "{}", text.get(lang))
+}
+
+fn broken() -> Fault {
+    let text = text!(
+        "the cycle ended by a defect of pertuis; nothing is lost, run it again and report the lines above",
+        "le cycle s'est arrêté sur un défaut de pertuis ; rien n'est perdu, relancez-le et signalez les lignes ci-dessus"
+    );
+    Fault::new(Code::Protocol, text)
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    launchers: &'a [Report],
+}

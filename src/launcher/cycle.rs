@@ -1,0 +1,732 @@
+//! One cycle of a launcher: discover → admit → fetch → stage → record → publish → confirm → acknowledge.
+//!
+//! Not a protocol and not a schedule: whatever the [`Source`], this file alone decides the order of the steps, and
+//! that order is the guarantee. A crash between any two of them loses nothing and doubles nothing: what has no row
+//! is started over, what is recorded is published by [`recover`](Cycle::recover), what is confirmed is acknowledged.
+//! Work goes in batches, so that the disk is asked to be sure a few times for many items.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::report::Report;
+use super::{Env, stage};
+use crate::config::Launcher;
+use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Recorded, RecordedFile, Stage};
+use crate::delivery::lock::Lock;
+use crate::delivery::quarantine::Quarantine;
+use crate::delivery::spool::Spool;
+use crate::delivery::staging::Staging;
+use crate::delivery::{Published, publish, sync_directory};
+use crate::document::names::numbered;
+use crate::event::{Event, Level};
+use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::source::{Content, Cursor, Discovery, Fetched, Item, Keys, Source, SourceError};
+use crate::text;
+use crate::text::Text;
+
+/// What a cycle did, and what that means for the next one.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The counts of the contract.
+    pub report: Report,
+    /// When to come back.
+    pub next: Next,
+}
+
+/// When to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// After the launcher's interval.
+    Interval,
+    /// The connection is of no use: back off, or stay away for so long as the server asks.
+    Backoff(Option<Duration>),
+    /// The login was refused: at most three tries an hour.
+    Credentials,
+}
+
+/// Runs one cycle. With `dry_run` nothing is changed, here or at the source, and the counts are those of a real one.
+pub async fn cycle(
+    launcher: &Launcher,
+    env: &Env,
+    source: &mut dyn Source,
+    dry_run: bool,
+    stop: &CancellationToken,
+) -> Outcome {
+    let mut cycle = match Cycle::open(launcher, env, dry_run, stop) {
+        Ok(cycle) => cycle,
+        Err(fault) => {
+            return Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval };
+        }
+    };
+    let result = cycle.run(source).await;
+    cycle.report.sum_up();
+    let next = match &result {
+        Ok(()) | Err(End::Fault(_) | End::Source(SourceError::Mailbox(_))) => Next::Interval,
+        Err(End::Source(SourceError::Connection { retry_after, .. })) => Next::Backoff(*retry_after),
+        Err(End::Source(SourceError::Credentials(_))) => Next::Credentials,
+    };
+    let report = match result {
+        Ok(()) => cycle.report,
+        Err(End::Fault(fault)) => cycle.report.failed(fault),
+        Err(End::Source(error)) => cycle.report.failed(error.fault().clone()),
+    };
+    Outcome { report, next }
+}
+
+/// Marks everything that is at the source now as done, without delivering it: the first day on an old mailbox, or
+/// after a ledger was lost. Answers how many items that are.
+pub async fn adopt(launcher: &Launcher, env: &Env, source: &mut dyn Source) -> Result<usize, Fault> {
+    let stop = CancellationToken::new();
+    let mut cycle = Cycle::prepare(launcher, env, false, &stop)?;
+    let lost: Vec<_> = cycle.ledger.recorded()?.iter().map(|item| (item.id, true)).collect();
+    if cycle.witness_disagrees()?.is_some() {
+        cycle.ledger.confirm(&lost, false)?;
+    }
+    let discovery = source.discover(None).await.map_err(|error| error.fault().clone())?;
+    let items = discovery.items.iter().map(|item| (item.key.clone(), item.key.short(&item.hint)));
+    let adopted = cycle.ledger.adopt(&items.collect::<Vec<_>>())?;
+    source.finish().await.map_err(|error| error.fault().clone())?;
+    let witness = cycle.staging_generation()?.unwrap_or(0);
+    cycle.ledger.raise_generation(witness)?;
+    cycle.raise_generation()?;
+    Ok(adopted)
+}
+
+/// Everything one cycle holds; the lock is released when it is dropped.
+pub(super) struct Cycle<'a> {
+    pub(super) launcher: &'a Launcher,
+    pub(super) env: &'a Env,
+    pub(super) ledger: Ledger,
+    pub(super) staging: Staging,
+    pub(super) spool: Spool,
+    pub(super) quarantine: Quarantine,
+    pub(super) dry_run: bool,
+    pub(super) report: Report,
+    stop: &'a CancellationToken,
+    /// Items that an earlier cycle recorded and this one published: counted, and not counted again when listed.
+    recovered: HashSet<ItemKey>,
+    raised: bool,
+    _lock: Option<Lock>,
+    _scratch: Option<tempfile::TempDir>,
+}
+
+/// Why a cycle ends early.
+#[derive(Debug)]
+pub(super) enum End {
+    Source(SourceError),
+    Fault(Fault),
+}
+
+impl From<SourceError> for End {
+    fn from(error: SourceError) -> Self {
+        Self::Source(error)
+    }
+}
+
+impl From<Fault> for End {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl<'a> Cycle<'a> {
+    fn open(launcher: &'a Launcher, env: &'a Env, dry_run: bool, stop: &'a CancellationToken) -> Result<Self, Fault> {
+        let cycle = Self::prepare(launcher, env, dry_run, stop)?;
+        if let Some(fault) = cycle.witness_disagrees()? {
+            return Err(fault);
+        }
+        if !dry_run {
+            cycle.sweep()?;
+        }
+        Ok(cycle)
+    }
+
+    /// Takes the lock and opens everything; `dry_run` works in a folder of its own that is removed afterwards.
+    fn prepare(
+        launcher: &'a Launcher,
+        env: &'a Env,
+        dry_run: bool,
+        stop: &'a CancellationToken,
+    ) -> Result<Self, Fault> {
+        let (name, state) = (&launcher.name, &env.state);
+        let lock = if dry_run { None } else { Some(Lock::take(state, name)?) };
+        check_directory(&launcher.deliver)?;
+        let scratch = if dry_run { Some(tempfile::tempdir().map_err(|e| spool_fault(state, &e))?) } else { None };
+        let work = scratch.as_ref().map_or(state.as_path(), tempfile::TempDir::path);
+        let staging_root = if dry_run { work.join("staging") } else { staging_root(launcher) };
+        let staging =
+            Staging::open(&staging_root, state, name).map_err(|error| deliver_fault(&staging_root, &error))?;
+        if !dry_run {
+            check_volume(&launcher.deliver, staging.dir())?;
+        }
+        let ledger = if dry_run { Ledger::open_copy(state, name)? } else { Ledger::open(state, name)? };
+        let spool_dir = work.join("spool").join(name.file_stem());
+        let quarantine = launcher.quarantine.clone().unwrap_or_else(|| state.join("quarantine"));
+        Ok(Self {
+            launcher,
+            env,
+            ledger,
+            staging,
+            spool: Spool::open(&spool_dir).map_err(|error| spool_fault(&spool_dir, &error))?,
+            quarantine: Quarantine::new(quarantine.join(name.file_stem())),
+            dry_run,
+            report: Report::new(name),
+            stop,
+            recovered: HashSet::new(),
+            raised: false,
+            _lock: lock,
+            _scratch: scratch,
+        })
+    }
+
+    async fn run(&mut self, source: &mut dyn Source) -> Result<(), End> {
+        if !self.dry_run {
+            self.recover()?;
+        }
+        let cursor = self.ledger.cursor()?.map(Cursor);
+        let discovery = source.discover(cursor.as_ref()).await?;
+        if discovery.keys == Keys::Reissued {
+            self.recognise(source, &discovery.items).await?;
+        }
+        let fresh = self.admit(&discovery.items)?;
+        for batch in batches(&fresh) {
+            self.take(source, batch).await?;
+            if self.stop.is_cancelled() {
+                return Ok(()); // what is confirmed is acknowledged by the next cycle
+            }
+        }
+        if !self.dry_run {
+            self.acknowledge(source).await?;
+            self.move_cursor(discovery)?;
+        }
+        Ok(())
+    }
+
+    /// Finishes what an earlier cycle recorded: staged files that are still there are published, those that are
+    /// gone were published before the interruption.
+    fn recover(&mut self) -> Result<(), Fault> {
+        let recorded = self.ledger.recorded()?;
+        if recorded.is_empty() {
+            return Ok(());
+        }
+        if self.staging_generation()?.is_none() {
+            return Err(staging_lost(self.staging.dir(), recorded.len()));
+        }
+        self.recovered = recorded.iter().map(|item| item.key.clone()).collect();
+        self.publish_recorded(&recorded)
+    }
+
+    /// Items whose keys the source reissued are recognised by fingerprint before any body is fetched. It counts:
+    /// two equal messages that were both known are both known again, a third is new.
+    async fn recognise(&mut self, source: &mut dyn Source, items: &[Item]) -> Result<(), End> {
+        let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
+        let unknown = items.iter().zip(admissions).filter(|(_, admission)| *admission == Admission::New);
+        let unknown: Vec<Item> = unknown.map(|(item, _)| item.clone()).collect();
+        let (mut taken, mut rekeyed) = (HashSet::new(), Vec::new());
+        for batch in unknown.chunks(IDENTIFY) {
+            for (key, fingerprint) in source.identify(batch).await? {
+                let facts = stage::facts_of(&fingerprint);
+                if let Some(id) = self.ledger.known(&facts, &taken)? {
+                    taken.insert(id);
+                    rekeyed.push((id, key));
+                }
+            }
+        }
+        self.ledger.rekey(&rekeyed)?;
+        let (known, all) = (rekeyed.len(), unknown.len());
+        self.tell(
+            Level::Warning,
+            "keys_reissued",
+            text!(
+                "the server reissued its keys: {known} of {all} items were recognised and are not delivered again",
+                "le serveur a renouvelé ses clés : {known} éléments sur {all} ont été reconnus et ne seront pas livrés à nouveau"
+            ),
+        );
+        Ok(())
+    }
+
+    /// The items that are to be taken; the others are counted, too large ones are put into quarantine by name.
+    fn admit(&mut self, items: &[Item]) -> Result<Vec<Item>, Fault> {
+        let mut seen = HashSet::new();
+        let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
+        let mut fresh = Vec::new();
+        for (item, admission) in items.iter().zip(admissions) {
+            if !seen.insert(&item.key) || self.recovered.contains(&item.key) {
+                continue; // listed twice, or counted when it was published
+            }
+            match (admission, item.size) {
+                (Admission::Done, _) => self.report.items.already += 1,
+                (Admission::New, Some(size)) if size > self.launcher.max_size => self.refuse_size(item, size)?,
+                (Admission::New, _) => fresh.push(item.clone()),
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn refuse_size(&mut self, item: &Item, size: u64) -> Result<(), Fault> {
+        let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
+        let entry = stage::too_large(self.launcher, &item.key, short, size);
+        self.quarantine_whole(&entry, None)?;
+        self.report.items.quarantined += 1;
+        self.ledger.record(&[entry])
+    }
+
+    /// Takes a batch: fetches and stages its items at the same time, then records, publishes and confirms what
+    /// arrived, also when the source failed half-way.
+    async fn take(&mut self, source: &mut dyn Source, batch: &[Item]) -> Result<(), End> {
+        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+        let (spool, stop) = (self.spool.clone(), self.stop);
+        let fetch = async {
+            tokio::select! {
+                result = source.fetch(batch, &spool, sender) => result,
+                () = stop.cancelled() => Ok(()),
+            }
+        };
+        let mut entries = Vec::new();
+        let (fetched, staged) = tokio::join!(fetch, self.stage_all(batch, receiver, &mut entries));
+        self.deliver(entries)?;
+        staged?;
+        Ok(fetched?)
+    }
+
+    async fn stage_all(
+        &mut self,
+        batch: &[Item],
+        mut fetched: mpsc::Receiver<Fetched>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), Fault> {
+        while let Some(Fetched { key, content }) = fetched.recv().await {
+            let hint = batch.iter().find(|item| item.key == key).map_or("", |item| &item.hint);
+            let short = self.ledger.free_short(&key, &key.short(hint))?;
+            let entry = match content {
+                Ok(Content::Gone) => None,
+                Ok(content) => self.stage(&key, short, content)?,
+                Err(fault) => Some(stage::failed(&key, short, &fault.text)),
+            };
+            if let Some(entry) = entry {
+                entries.push(self.third_failure(entry)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// An item that fails by itself for the third cycle in a row goes to quarantine.
+    fn third_failure(&mut self, mut entry: Entry) -> Result<Entry, Fault> {
+        if entry.stage != Stage::Failed {
+            return Ok(entry);
+        }
+        if self.ledger.failures(&entry.key)? + 1 >= FAILURES {
+            entry.stage = Stage::Quarantined;
+            let body = self.spool.find(&entry.key);
+            self.quarantine_whole(&entry, body.as_ref().map(|file| file.path.as_path()))?;
+        } else if let Some(Text { en, fr }) = &entry.reason {
+            let short = &entry.short;
+            self.tell(Level::Warning, "item_failed", text!("{short}: {en}", "{short} : {fr}"));
+        }
+        Ok(entry)
+    }
+
+    /// Records, publishes and confirms staged items.
+    fn deliver(&mut self, mut entries: Vec<Entry>) -> Result<(), Fault> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.count(&entries);
+        if entries.iter().any(|entry| entry.stage == Stage::Recorded) && !self.dry_run {
+            self.raise_generation()?;
+            self.staging.sync().map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+            self.assign_names(&mut entries)?;
+        }
+        self.ledger.record(&entries)?;
+        for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
+            self.forget_body(&entry.key);
+        }
+        if self.dry_run {
+            return self.pretend(&entries);
+        }
+        let recorded = self.ledger.recorded()?;
+        self.publish_recorded(&recorded)
+    }
+
+    /// Every taken document gets a name that neither stands in `deliver` nor is promised to another one.
+    fn assign_names(&self, entries: &mut [Entry]) -> Result<(), Fault> {
+        let promised = self.ledger.promised(&self.launcher.deliver)?;
+        let mut promised: HashSet<String> = promised.iter().map(|name| name.to_lowercase()).collect();
+        for part in entries.iter_mut().flat_map(|entry| &mut entry.parts) {
+            if let Decision::Taken { name, directory, .. } = &mut part.decision {
+                *name = free_name(directory, name, &promised);
+                promised.insert(name.to_lowercase());
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_recorded(&mut self, recorded: &[Recorded]) -> Result<(), Fault> {
+        let (mut confirmed, mut directories) = (Vec::new(), HashSet::new());
+        let mut result = Ok(());
+        for item in recorded {
+            match self.publish_item(item) {
+                Ok(unconfirmed) => confirmed.push((item, unconfirmed)),
+                Err(fault) => {
+                    result = Err(fault);
+                    break;
+                }
+            }
+            directories.extend(item.files.iter().map(|file| file.directory.as_path()));
+        }
+        for directory in directories {
+            sync_directory(directory).map_err(|error| deliver_fault(directory, &error))?;
+        }
+        self.staging.sync().map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+        let rows: Vec<_> = confirmed.iter().map(|(item, unconfirmed)| (item.id, *unconfirmed)).collect();
+        self.ledger.confirm(&rows, self.launcher.after != Disposition::Leave)?;
+        for (item, unconfirmed) in confirmed {
+            self.confirmed(item, unconfirmed);
+        }
+        self.report.items.failed += (recorded.len() - rows.len()) as u64;
+        result
+    }
+
+    /// Publishes the files of an item; true when one of them had been published before an interruption.
+    fn publish_item(&mut self, item: &Recorded) -> Result<bool, Fault> {
+        let mut unconfirmed = false;
+        for file in &item.files {
+            if self.publish_file(item.id, file)? {
+                self.report.files.delivered += 1;
+            } else {
+                unconfirmed = true;
+            }
+        }
+        Ok(unconfirmed)
+    }
+
+    /// Gives a staged file its final name, the next free one where that is taken; false when it is not staged any
+    /// more.
+    fn publish_file(&mut self, item: i64, file: &RecordedFile) -> Result<bool, Fault> {
+        let staged = self.staging.path(&file.staged);
+        let mut name = file.name.clone();
+        loop {
+            match publish(&staged, &file.directory.join(&name)) {
+                Ok(Published::Done) => return Ok(true),
+                Ok(Published::Taken) => {
+                    let promised = self.ledger.promised(&file.directory)?;
+                    name = free_name(&file.directory, &file.name, &promised);
+                    self.ledger.rename(item, file.n, &name)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !staged.exists() => {
+                    check_directory(&file.directory)?;
+                    return Ok(false);
+                }
+                Err(error) => return Err(deliver_fault(&file.directory.join(&name), &error)),
+            }
+        }
+    }
+
+    fn confirmed(&mut self, item: &Recorded, unconfirmed: bool) {
+        let (short, files) = (&item.short, item.files.len());
+        if self.recovered.contains(&item.key) {
+            self.report.items.delivered += 1;
+        }
+        if unconfirmed {
+            self.tell(
+                Level::Notice,
+                "item_unconfirmed",
+                text!(
+                    "{short}: published before an interruption, nobody saw it succeed; its body is kept for 30 days",
+                    "{short} : publié avant une interruption, personne ne l'a vu réussir ; son contenu est gardé 30 jours"
+                ),
+            );
+            return;
+        }
+        self.forget_body(&item.key);
+        self.tell(
+            Level::Info,
+            "item_delivered",
+            text!("{short}: delivered, {files} file(s)", "{short} : livré, {files} fichier(s)"),
+        );
+    }
+
+    /// Carries out `after` and `after_empty` for everything that waits for it.
+    async fn acknowledge(&mut self, source: &mut dyn Source) -> Result<(), End> {
+        let pending = self.ledger.pending()?;
+        let mut done = Vec::new();
+        for empty in [false, true] {
+            let what = if empty { &self.launcher.after_empty } else { &self.launcher.after };
+            let these: Vec<_> = pending.iter().filter(|item| item.empty == empty).collect();
+            if *what == Disposition::Delete {
+                let unseen: Vec<_> = these.iter().filter(|item| item.unconfirmed).map(|item| &item.key).collect();
+                self.keep_copies(source, &unseen).await?;
+            }
+            for batch in these.chunks(ACKNOWLEDGE) {
+                let keys: Vec<ItemKey> = batch.iter().map(|item| item.key.clone()).collect();
+                let keys = if *what == Disposition::Leave { keys } else { source.acknowledge(&keys, what).await? };
+                let keys: HashSet<ItemKey> = keys.into_iter().collect();
+                done.extend(batch.iter().filter(|item| keys.contains(&item.key)).map(|item| item.id));
+            }
+        }
+        source.finish().await?;
+        Ok(self.ledger.acknowledged(&done)?)
+    }
+
+    /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source.
+    async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[&ItemKey]) -> Result<(), End> {
+        for key in keys.iter().filter(|key| self.spool.find(key).is_none()) {
+            let batch = [Item { key: (*key).clone(), hint: String::new(), size: None }];
+            let (sender, mut receiver) = mpsc::channel(1);
+            let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
+            fetched?;
+            if let Some(Fetched { content: Ok(Content::File { path, .. }), .. }) = answer {
+                stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The cursor moves only over what has ended without a gap.
+    fn move_cursor(&mut self, discovery: Discovery) -> Result<(), Fault> {
+        if self.report.items.failed > 0 || self.stop.is_cancelled() {
+            return Ok(());
+        }
+        if let Some(present) = discovery.present {
+            self.ledger.depart(&present)?;
+        }
+        match discovery.cursor {
+            Some(cursor) => self.ledger.set_cursor(&cursor.0),
+            None => Ok(()),
+        }
+    }
+
+    /// The end of a dry run's batch: counted as if it had been delivered, and removed.
+    fn pretend(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        for part in entries.iter().flat_map(|entry| &entry.parts) {
+            if let Decision::Taken { staged, name, .. } = &part.decision {
+                self.report.files.delivered += 1;
+                self.staging.remove(staged).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+                self.tell(Level::Notice, "would_deliver", text!("would be delivered: {name}", "serait livré : {name}"));
+            }
+        }
+        for entry in entries {
+            self.forget_body(&entry.key);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let items = &mut self.report.items;
+            let partial = entry.parts.iter().any(|part| part.decision == Decision::Quarantined);
+            match entry.stage {
+                Stage::Recorded if partial => items.quarantined += 1,
+                Stage::Recorded | Stage::Confirmed | Stage::Adopted => items.delivered += 1,
+                Stage::Failed => items.failed += 1,
+                Stage::Empty => items.empty += 1,
+                Stage::Rejected => items.rejected += 1,
+                Stage::Quarantined => items.quarantined += 1,
+            }
+            for part in &entry.parts {
+                match part.decision {
+                    Decision::Filtered(_) | Decision::Inline => self.report.files.filtered += 1,
+                    Decision::Quarantined => self.report.files.quarantined += 1,
+                    Decision::Taken { .. } => {} // counted when it is published
+                }
+            }
+        }
+    }
+
+    /// Puts a whole item into quarantine; a dry run only counts it.
+    pub(super) fn quarantine_whole(&mut self, entry: &Entry, body: Option<&Path>) -> Result<(), Fault> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let Entry { short, reason, .. } = entry;
+        let Text { en, fr } = reason.clone().unwrap_or_else(|| Text::same(""));
+        let body = body.map(|path| (path, stage::extension(self.launcher)));
+        let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
+        let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
+        let place = place.display();
+        self.tell(
+            Level::Warning,
+            "item_quarantined",
+            text!("{short}: in quarantine: {en} ({place})", "{short} : en quarantaine : {fr} ({place})"),
+        );
+        Ok(())
+    }
+
+    fn forget_body(&self, key: &ItemKey) {
+        // a body that cannot be removed is swept by the next cycle
+        let _ = self.spool.remove(key);
+    }
+
+    pub(super) fn tell(&self, level: Level, name: &'static str, text: Text) {
+        self.env.events.emit(Event::new(level, name, text).of(&self.launcher.name));
+    }
+
+    /// Raised in both places before the first delivery of a cycle, in the ledger first: a witness ahead of the
+    /// ledger can then only mean that the ledger was lost or set back.
+    fn raise_generation(&mut self) -> Result<(), Fault> {
+        if self.raised {
+            return Ok(());
+        }
+        let generation = self.ledger.generation()? + 1;
+        self.ledger.raise_generation(generation)?;
+        self.staging.set_generation(generation).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+        self.raised = true;
+        Ok(())
+    }
+
+    fn staging_generation(&self) -> Result<Option<u64>, Fault> {
+        self.staging.generation().map_err(|error| deliver_fault(&self.staging.witness(), &error))
+    }
+
+    /// The fault of a ledger that is behind its witness.
+    fn witness_disagrees(&self) -> Result<Option<Fault>, Fault> {
+        if self.dry_run {
+            return Ok(None); // it works in a folder of its own
+        }
+        let (ledger, witness) = (self.ledger.generation()?, self.staging_generation()?.unwrap_or(0));
+        if witness <= ledger {
+            return Ok(None);
+        }
+        let (name, file) = (&self.launcher.name, self.staging.witness());
+        let (path, file) = (Ledger::path(&self.env.state), file.display());
+        let path = path.display();
+        Ok(Some(Fault::new(
+            Code::Ledger,
+            text!(
+                "{path} was lost or set back (it knows generation {ledger}, {file} says {witness}): going on would deliver again. Restore the newest ledger, or run `pertuis ledger adopt {name}`, which marks what is at the source now as done; to have everything delivered again remove {file}",
+                "{path} a été perdu ou ramené en arrière (il connaît la génération {ledger}, {file} dit {witness}) : continuer livrerait à nouveau. Restaurez le registre le plus récent, ou lancez `pertuis ledger adopt {name}`, qui marque comme fait ce qui est à la source ; pour que tout soit livré à nouveau, supprimez {file}"
+            ),
+        )))
+    }
+
+    /// Removes what an interrupted cycle left in staging and spool, and nothing that is still needed.
+    fn sweep(&self) -> Result<(), Fault> {
+        let recorded = self.ledger.recorded()?;
+        let staged = recorded.into_iter().flat_map(|item| item.files).map(|file| file.staged);
+        self.staging.sweep(&staged.collect()).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+        let needed = self.ledger.needs_body()?;
+        self.spool.sweep(&needed).map_err(|error| spool_fault(&self.env.state, &error))
+    }
+}
+
+/// Where a launcher's documents are staged: `staging`, else `.pertuis-staging` beside `deliver`.
+pub fn staging_root(launcher: &Launcher) -> PathBuf {
+    let beside = || launcher.deliver.parent().unwrap_or(Path::new(".")).join(".pertuis-staging");
+    launcher.staging.clone().unwrap_or_else(beside)
+}
+
+/// The next name after `name` that neither stands in `directory` nor is promised (promised names are in lower case:
+/// the directory's file system may not tell cases apart).
+fn free_name(directory: &Path, name: &str, promised: &HashSet<String>) -> String {
+    let is_free =
+        |name: &str| !promised.contains(&name.to_lowercase()) && directory.join(name).symlink_metadata().is_err();
+    let mut candidate = name.to_owned();
+    let mut n = 1;
+    while !is_free(&candidate) {
+        n += 1;
+        candidate = numbered(name, n);
+    }
+    candidate
+}
+
+/// Cuts items into batches that are recorded together: a few dozen, or some megabytes.
+fn batches(items: &[Item]) -> impl Iterator<Item = &[Item]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |item: &&Item| {
+            bytes += item.size.unwrap_or(0);
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take(BATCH).take_while(fits).count().max(1).min(rest.len());
+        let (batch, later) = rest.split_at(count);
+        rest = later;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+fn check_directory(deliver: &Path) -> Result<(), Fault> {
+    if deliver.is_dir() {
+        return Ok(());
+    }
+    let deliver = deliver.display();
+    Err(Fault::new(
+        Code::Deliver,
+        text!(
+            "{deliver}: the delivery directory is not there; it is never made here, since an empty mount point would look like it. Make it, or mount it, or correct `deliver`",
+            "{deliver} : le répertoire de livraison n'existe pas ; il n'est jamais créé ici, car un point de montage vide lui ressemblerait. Créez-le, montez-le, ou corrigez `deliver`"
+        ),
+    ))
+}
+
+#[cfg(unix)]
+fn check_volume(deliver: &Path, staging: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::MetadataExt;
+    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev());
+    let same = device(deliver).and_then(|one| device(staging).map(|other| one == other));
+    if same.map_err(|error| deliver_fault(deliver, &error))? {
+        return Ok(());
+    }
+    let (deliver, staging) = (deliver.display(), staging.display());
+    Err(Fault::new(
+        Code::Deliver,
+        text!(
+            "{staging} is on another volume than {deliver}: a file could not appear there in one step. Set `staging` to a folder on the volume of `deliver` that nobody watches",
+            "{staging} n'est pas sur le même volume que {deliver} : un fichier ne pourrait y apparaître d'un seul coup. Donnez à `staging` un dossier du volume de `deliver` que personne ne surveille"
+        ),
+    ))
+}
+
+#[cfg(not(unix))]
+#[allow(clippy::unnecessary_wraps)] // the system itself refuses to move a file across volumes without a copy
+fn check_volume(_: &Path, _: &Path) -> Result<(), Fault> {
+    Ok(())
+}
+
+fn staging_lost(dir: &Path, items: usize) -> Fault {
+    let dir = dir.display();
+    Fault::new(
+        Code::Deliver,
+        text!(
+            "{dir}: {items} recorded item(s) wait here, but the folder has lost its content (is its volume mounted?); bring it back, or run `pertuis ledger adopt` to give them up",
+            "{dir} : {items} élément(s) enregistrés attendent ici, mais le dossier a perdu son contenu (son volume est-il monté ?) ; rétablissez-le, ou lancez `pertuis ledger adopt` pour y renoncer"
+        ),
+    )
+}
+
+pub(super) fn deliver_fault(path: &Path, error: &io::Error) -> Fault {
+    let path = path.display();
+    Fault::new(
+        Code::Deliver,
+        text!(
+            "{path}: cannot deliver: {error}; nothing is lost, the next cycle goes on from here. Check the free space and the rights of this user",
+            "{path} : livraison impossible : {error} ; rien n'est perdu, le prochain cycle reprendra ici. Vérifiez la place libre et les droits de cet utilisateur"
+        ),
+    )
+}
+
+pub(super) fn spool_fault(path: &Path, error: &io::Error) -> Fault {
+    let path = path.display();
+    Fault::new(
+        Code::Deliver,
+        text!(
+            "{path}: `state` cannot be written or read: {error}; nothing is lost, the next cycle starts over. Check the free space and the rights of this user",
+            "{path} : impossible d'écrire ou de lire dans `state` : {error} ; rien n'est perdu, le prochain cycle recommencera. Vérifiez la place libre et les droits de cet utilisateur"
+        ),
+    )
+}
+
+/// Items recorded in one transaction, and the bytes above which a batch is closed.
+const BATCH: usize = 64;
+const BATCH_BYTES: u64 = 64 << 20;
+/// Fetched bodies that may wait to be staged.
+const IN_FLIGHT: usize = 4;
+const IDENTIFY: usize = 200;
+const ACKNOWLEDGE: usize = 500;
+/// Cycles in a row after which an item that fails by itself goes to quarantine (contract, section 2).
+const FAILURES: u32 = 3;

@@ -1,0 +1,411 @@
+//! From a fetched item to staged documents: what is taken, what is left out, and why.
+//!
+//! Not delivery: a staged document has no final name yet, and nothing here touches the delivery directory. A message
+//! is read from the spool once, as a stream; each wanted part is decoded straight into its staged file.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use super::cycle::{Cycle, deliver_fault, spool_fault};
+use crate::config::Launcher;
+use crate::config::launcher::Kind;
+use crate::config::pattern::Pattern;
+use crate::delivery::ledger::{Decision, Entry, Facts, Part, Stage};
+use crate::delivery::spool::{Spool, SpoolFile};
+use crate::delivery::staging::{StagedWriter, Staging};
+use crate::delivery::stamp::Stamp;
+use crate::document::mime::{Damage, Head, Limits, PartHead, Visitor, WalkError, walk};
+use crate::document::names::safe_name;
+use crate::model::{Digest, Disposition, Fault, ItemKey, Role};
+use crate::source::{Content, Fingerprint};
+use crate::text;
+use crate::text::Text;
+
+impl Cycle<'_> {
+    /// Stages the documents of an item. `None`: it changed while it was read, a later cycle takes it as it is then.
+    /// A fault means that nothing can be staged at all; what is wrong with this item alone is in its entry.
+    pub(super) fn stage(&mut self, key: &ItemKey, short: String, content: Content) -> Result<Option<Entry>, Fault> {
+        match content {
+            Content::Gone => Ok(None),
+            Content::File { path, name, stamp } => self.stage_file(key, short, &path, &name, &stamp),
+            Content::Mail { file, .. } if file.size > self.launcher.max_size => {
+                let entry = too_large(self.launcher, key, short, file.size);
+                self.quarantine_whole(&entry, None)?;
+                Ok(Some(entry))
+            }
+            Content::Mail { file, folder, received } => self
+                .stage_mail(key, short, &file, Facts { folder: Some(folder), received, ..Facts::default() })
+                .map(Some),
+        }
+    }
+
+    fn stage_mail(&mut self, key: &ItemKey, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
+        let body = File::open(&file.path).map_err(|error| spool_fault(&file.path, &error))?;
+        let mut body = Hashing { inner: body, hasher: Sha256::new() };
+        let mut taker = Taker::new(self.launcher, &self.staging, &short, facts);
+        let walked = walk(BufReader::with_capacity(BUFFER, &mut body), &Limits::default(), &mut taker);
+        let Taker { parts, mut facts, rejected, fault, mut damage, .. } = taker;
+        if let Some(fault) = fault {
+            self.discard(&parts);
+            return match fault {
+                Trouble::Disk(fault) => Err(fault),
+                Trouble::Pattern(text) => Ok(failed(key, short, &text)),
+            };
+        }
+        let whole_damage = match walked {
+            Ok(walked) => walked.damage.into_iter().find(Damage::is_loss).map(|damage| damage.text()),
+            Err(WalkError::Limit(text)) => Some(text),
+            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(spool_fault(&file.path, &error)),
+        };
+        io::copy(&mut body, &mut io::sink()).map_err(|error| spool_fault(&file.path, &error))?;
+        facts.digest = Some(Digest(body.hasher.finalize().into()));
+        facts.size = Some(file.size);
+        damage.extend(whole_damage.clone());
+        let stage = match (&rejected, &whole_damage) {
+            (Some(_), _) => Stage::Rejected,
+            (None, Some(_)) => Stage::Quarantined,
+            (None, None) => stage_of(&parts),
+        };
+        if stage != Stage::Recorded {
+            self.discard(&parts);
+        }
+        let reason = rejected.map(Text::same).or_else(|| damage.first().cloned());
+        let mut entry = Entry { key: key.clone(), short, stage, reason, facts, parts, settled: false };
+        self.settle(&mut entry);
+        if !damage.is_empty() && stage != Stage::Rejected {
+            self.quarantine_whole(&entry, Some(&file.path))?;
+        }
+        Ok(entry)
+    }
+
+    fn stage_file(
+        &mut self,
+        key: &ItemKey,
+        short: String,
+        path: &Path,
+        name: &str,
+        stamp: &Stamp,
+    ) -> Result<Option<Entry>, Fault> {
+        let facts = Facts {
+            size: Some(stamp.size),
+            folder: path.parent().map(|parent| parent.to_string_lossy().into_owned()),
+            received: Some(stamp.modified),
+            ..Facts::default()
+        };
+        let mut part = Part {
+            n: 1,
+            role: Role::Document,
+            original_name: Some(name.into()),
+            media_type: None,
+            decision: Decision::Quarantined,
+        };
+        match refusal(&self.launcher.filter, name) {
+            Err(text) => return Ok(Some(failed(key, short, &text))),
+            Ok(Some(pattern)) => part.decision = Decision::Filtered(pattern),
+            Ok(None) => {
+                let Some(decision) = self.copy_document(&short, path, name, stamp)? else { return Ok(None) };
+                match decision {
+                    Ok(decision) => part.decision = decision,
+                    Err(error) => return Ok(Some(failed(key, short, &unreadable(path, &error)))),
+                }
+            }
+        }
+        let parts = vec![part];
+        let stage = stage_of(&parts);
+        let mut entry = Entry { key: key.clone(), short, stage, reason: None, facts, parts, settled: false };
+        self.settle(&mut entry);
+        Ok(Some(entry))
+    }
+
+    /// Copies a dropped file into staging, read in place. `None`: it changed meanwhile or has gone. An inner error
+    /// is one of the dropped file; a fault is one of staging.
+    #[allow(clippy::type_complexity)]
+    fn copy_document(
+        &self,
+        short: &str,
+        path: &Path,
+        name: &str,
+        stamp: &Stamp,
+    ) -> Result<Option<io::Result<Decision>>, Fault> {
+        let mut input = match File::open(path) {
+            Ok(input) => input,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Ok(Some(Err(error))),
+        };
+        let staging = |error: io::Error| deliver_fault(self.staging.dir(), &error);
+        let mut writer = self.staging.create(format!("{short}.1")).map_err(staging)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => writer.write_all(&buffer[..count]).map_err(staging)?,
+                Err(error) => {
+                    self.staging.remove(&format!("{short}.1")).map_err(staging)?;
+                    return Ok(Some(Err(error)));
+                }
+            }
+        }
+        let unchanged = |seen: io::Result<Stamp>| seen.is_ok_and(|seen| seen == *stamp);
+        let opened = input.metadata().and_then(|metadata| Stamp::from_metadata(&metadata));
+        if !unchanged(opened) || !unchanged(Stamp::of(path)) {
+            self.staging.remove(&format!("{short}.1")).map_err(staging)?;
+            return Ok(None);
+        }
+        let staged = writer.finish().map_err(staging)?;
+        Ok(Some(Ok(Decision::Taken {
+            staged: staged.name,
+            name: safe_name(name),
+            directory: self.launcher.deliver.clone(),
+            size: staged.size,
+            sha256: staged.sha256,
+        })))
+    }
+
+    /// Nothing will be left to do at the source of an item whose disposition is `leave`.
+    fn settle(&self, entry: &mut Entry) {
+        entry.settled = match entry.stage {
+            Stage::Empty => self.launcher.after_empty == Disposition::Leave,
+            Stage::Recorded => false, // decided when it is confirmed
+            _ => true,
+        };
+    }
+
+    /// Removes what was staged for an item that is not delivered.
+    fn discard(&self, parts: &[Part]) {
+        for part in parts {
+            if let Decision::Taken { staged, .. } = &part.decision {
+                // what cannot be removed is swept by the next cycle
+                let _ = self.staging.remove(staged);
+            }
+        }
+    }
+}
+
+/// Takes the parts of one message into staging.
+struct Taker<'a> {
+    launcher: &'a Launcher,
+    staging: &'a Staging,
+    short: &'a str,
+    facts: Facts,
+    parts: Vec<Part>,
+    current: Option<(StagedWriter, String)>,
+    rejected: Option<String>,
+    damage: Vec<Text>,
+    fault: Option<Trouble>,
+}
+
+/// Why a message cannot be staged.
+enum Trouble {
+    /// Staging itself.
+    Disk(Fault),
+    /// A pattern that reached its limit on this message.
+    Pattern(Text),
+}
+
+impl<'a> Taker<'a> {
+    fn new(launcher: &'a Launcher, staging: &'a Staging, short: &'a str, facts: Facts) -> Self {
+        Self {
+            launcher,
+            staging,
+            short,
+            facts,
+            parts: Vec::new(),
+            current: None,
+            rejected: None,
+            damage: Vec::new(),
+            fault: None,
+        }
+    }
+
+    fn disk<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        result.inspect_err(|error| self.fault = Some(Trouble::Disk(deliver_fault(self.staging.dir(), error))))
+    }
+
+    fn pattern<T>(&mut self, result: Result<T, Text>) -> io::Result<T> {
+        result.map_err(|text| {
+            let error = io::Error::other(text.to_string());
+            self.fault = Some(Trouble::Pattern(text));
+            error
+        })
+    }
+
+    /// The first pattern of `filter_from` or `filter_subject` that does not find what it looks for.
+    fn rejection(&self, head: &Head) -> Result<Option<String>, Text> {
+        let from = self.launcher.filter_from.iter().map(|pattern| (pattern, "filter_from", head.from.as_deref()));
+        let subject =
+            self.launcher.filter_subject.iter().map(|pattern| (pattern, "filter_subject", head.subject.as_deref()));
+        for (pattern, option, text) in from.chain(subject) {
+            if !pattern.finds(text.unwrap_or_default())? {
+                return Ok(Some(format!("{option} = {}", pattern.text)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn decide(&mut self, head: &PartHead, role: Role) -> io::Result<Option<Decision>> {
+        if role == Role::Inline && !(self.launcher.inline && head.name.is_some()) {
+            return Ok(Some(Decision::Inline));
+        }
+        let refused = refusal(&self.launcher.filter, &head.file_name());
+        Ok(self.pattern(refused)?.map(Decision::Filtered))
+    }
+}
+
+impl Visitor for Taker<'_> {
+    fn message(&mut self, head: &Head) -> io::Result<ControlFlow<()>> {
+        self.facts.message_id.clone_from(&head.message_id);
+        self.facts.header_digest = Some(head.digest);
+        self.facts.from.clone_from(&head.from);
+        self.facts.to = (!head.to.is_empty()).then(|| head.to.join(", "));
+        self.facts.subject.clone_from(&head.subject);
+        self.facts.date = head.date.map(SystemTime::from);
+        let rejection = self.rejection(head);
+        self.rejected = self.pattern(rejection)?;
+        Ok(if self.rejected.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn part(&mut self, head: &PartHead) -> io::Result<bool> {
+        let Some(role) = head.role else { return Ok(false) };
+        let n = u32::try_from(self.parts.len() + 1).unwrap_or(u32::MAX);
+        let decision = self.decide(head, role)?;
+        let wanted = decision.is_none();
+        if wanted {
+            let writer = self.staging.create(format!("{}.{n}", self.short));
+            self.current = Some((self.disk(writer)?, head.file_name()));
+        }
+        self.parts.push(Part {
+            n,
+            role,
+            original_name: Some(head.file_name()),
+            media_type: Some(head.media_type.clone()),
+            decision: decision.unwrap_or(Decision::Quarantined), // until `end` knows better
+        });
+        Ok(wanted)
+    }
+
+    fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some((writer, _)) = &mut self.current else { return Ok(()) };
+        let written = writer.write_all(bytes);
+        self.disk(written)
+    }
+
+    fn end(&mut self, damage: Option<Damage>) -> io::Result<()> {
+        let Some((writer, name)) = self.current.take() else { return Ok(()) };
+        let finished = writer.finish();
+        let staged = self.disk(finished)?;
+        if let Some(damage) = damage.filter(Damage::is_loss) {
+            let Text { en, fr } = damage.text();
+            self.damage.push(text!("{name}: {en}", "{name} : {fr}"));
+            let removed = self.staging.remove(&staged.name);
+            return self.disk(removed);
+        }
+        let directory = self.launcher.deliver.clone();
+        if let Some(part) = self.parts.last_mut() {
+            part.decision = Decision::Taken {
+                staged: staged.name,
+                name: safe_name(&name),
+                directory,
+                size: staged.size,
+                sha256: staged.sha256,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A reader that takes the digest of what passes.
+struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+/// The entry of an item that failed by itself.
+pub(super) fn failed(key: &ItemKey, short: String, why: &Text) -> Entry {
+    bare(key, short, Stage::Failed, why.clone())
+}
+
+/// The entry of an item that is larger than `max_size`.
+pub(super) fn too_large(launcher: &Launcher, key: &ItemKey, short: String, size: u64) -> Entry {
+    let limit = launcher.max_size;
+    let reason = text!(
+        "{key}: {size} bytes, more than max_size ({limit}); raise max_size and ask for it again",
+        "{key} : {size} octets, plus que max_size ({limit}) ; augmentez max_size et redemandez-le"
+    );
+    let mut entry = bare(key, short, Stage::Quarantined, reason);
+    entry.facts.size = Some(size);
+    entry
+}
+
+/// What the ledger is asked for when keys were reissued.
+pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
+    Facts {
+        message_id: fingerprint.message_id.clone(),
+        size: Some(fingerprint.size),
+        header_digest: Some(fingerprint.header),
+        ..Facts::default()
+    }
+}
+
+/// The extension under which a whole item is put into quarantine.
+pub(super) fn extension(launcher: &Launcher) -> &'static str {
+    match launcher.kind {
+        Kind::Imap => "eml",
+        Kind::Directory => "bin",
+    }
+}
+
+/// Keeps a copy of a dropped file in the spool.
+pub(super) fn copy_to_spool(spool: &Spool, key: &ItemKey, path: &Path) -> io::Result<()> {
+    let mut writer = spool.create(key)?;
+    io::copy(&mut File::open(path)?, &mut writer)?;
+    writer.finish().map(drop)
+}
+
+/// The first pattern that refuses a file name.
+fn refusal(filter: &[Pattern], name: &str) -> Result<Option<String>, Text> {
+    for pattern in filter {
+        if !pattern.takes(name)? {
+            return Ok(Some(pattern.text.clone()));
+        }
+    }
+    Ok(None)
+}
+
+fn stage_of(parts: &[Part]) -> Stage {
+    let any = |wanted: fn(&Decision) -> bool| parts.iter().any(|part| wanted(&part.decision));
+    if any(|decision| matches!(decision, Decision::Taken { .. })) {
+        Stage::Recorded
+    } else if any(|decision| *decision == Decision::Quarantined) {
+        Stage::Quarantined
+    } else {
+        Stage::Empty
+    }
+}
+
+fn bare(key: &ItemKey, short: String, stage: Stage, reason: Text) -> Entry {
+    let (facts, parts) = (Facts::default(), Vec::new());
+    Entry { key: key.clone(), short, stage, reason: Some(reason), facts, parts, settled: true }
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Text {
+    let path = path.display();
+    text!(
+        "{path}: the dropped file cannot be read: {error}; check the rights of this user",
+        "{path} : impossible de lire le fichier déposé : {error} ; vérifiez les droits de cet utilisateur"
+    )
+}
+
+const BUFFER: usize = 64 * 1024;
