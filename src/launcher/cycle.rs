@@ -339,10 +339,13 @@ impl<'a> Cycle<'a> {
         self.count(&entries);
         if entries.iter().any(|entry| entry.stage == Stage::Recorded) && !self.dry_run {
             self.raise_generation()?;
+            boundary();
             self.staging.sync().map_err(|error| deliver_fault(self.staging.dir(), &error))?;
             self.assign_names(&mut entries)?;
+            boundary();
         }
         self.ledger.record(&entries)?;
+        boundary();
         for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
             self.forget_body(&entry.key);
         }
@@ -370,6 +373,7 @@ impl<'a> Cycle<'a> {
         let (mut confirmed, mut directories) = (Vec::new(), HashSet::new());
         let mut result = Ok(());
         for item in recorded {
+            boundary();
             match self.publish_item(item) {
                 Ok(unconfirmed) => confirmed.push((item, unconfirmed)),
                 Err(fault) => {
@@ -384,7 +388,9 @@ impl<'a> Cycle<'a> {
         }
         self.staging.sync().map_err(|error| deliver_fault(self.staging.dir(), &error))?;
         let rows: Vec<_> = confirmed.iter().map(|(item, unconfirmed)| (item.id, *unconfirmed)).collect();
+        boundary();
         self.ledger.confirm(&rows, self.launcher.after != Disposition::Leave)?;
+        boundary();
         for (item, unconfirmed) in confirmed {
             self.confirmed(item, unconfirmed);
         }
@@ -397,6 +403,7 @@ impl<'a> Cycle<'a> {
         let mut unconfirmed = false;
         for file in &item.files {
             if self.publish_file(item.id, file)? {
+                boundary();
                 self.report.files.delivered += 1;
             } else {
                 unconfirmed = true;
@@ -469,8 +476,12 @@ impl<'a> Cycle<'a> {
                 done.extend(batch.iter().filter(|item| keys.contains(&item.key)).map(|item| item.id));
             }
         }
+        boundary();
         source.finish().await?;
-        Ok(self.ledger.acknowledged(&done)?)
+        boundary();
+        self.ledger.acknowledged(&done)?;
+        boundary();
+        Ok(())
     }
 
     /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source.
@@ -574,6 +585,7 @@ impl<'a> Cycle<'a> {
         }
         let generation = self.ledger.generation()? + 1;
         self.ledger.raise_generation(generation)?;
+        boundary();
         self.staging.set_generation(generation).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
         self.raised = true;
         Ok(())
@@ -720,6 +732,14 @@ pub(super) fn spool_fault(path: &Path, error: &io::Error) -> Fault {
         ),
     )
 }
+
+/// A boundary between two steps: the tests stop here as a crash would.
+#[cfg(test)]
+use super::tests::boundary;
+
+/// A boundary between two steps: nothing outside of tests.
+#[cfg(not(test))]
+fn boundary() {}
 
 /// Items recorded in one transaction, and the bytes above which a batch is closed.
 const BATCH: usize = 64;

@@ -1,13 +1,16 @@
 //! The cycle with a scripted source, a real SQLite file and real directories.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -523,4 +526,58 @@ async fn the_loop_goes_on_after_errors_and_stops_when_it_is_told_to() {
     }
     stop.cancel();
     running.await.unwrap();
+}
+
+thread_local! {
+    /// How many boundaries of the cycle may still be crossed before this thread "crashes".
+    static CROSSINGS: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Called by the cycle between two steps.
+pub(super) fn boundary() {
+    CROSSINGS.with(|left| match left.get() {
+        Some(0) => panic!("crash"),
+        Some(n) => left.set(Some(n - 1)),
+        None => {}
+    });
+}
+
+/// Takes every file out of the delivery directory, as the COLD does.
+fn consume(deliver: &Path, arrived: &mut Vec<String>) {
+    for name in names(deliver) {
+        arrived.push(fs::read_to_string(deliver.join(&name)).unwrap());
+        fs::remove_file(deliver.join(name)).unwrap();
+    }
+}
+
+/// Runs cycles over three messages with five documents, the first one stopped after `crossings` boundaries; true
+/// when it was stopped. Whatever happens, every document must arrive exactly once.
+async fn crash_after(crossings: u32) -> bool {
+    let mut bench = Bench::new();
+    bench.launcher.after = Disposition::Delete;
+    let mut source = mailbox(2);
+    source.messages.insert(3, mail(3, &[("a.pdf", b"a"), ("facture.pdf", b"b"), ("a.pdf", b"c")]));
+    source.messages.insert(4, mail(4, &[]));
+    let mut arrived = Vec::new();
+    CROSSINGS.set(Some(crossings));
+    let first = AssertUnwindSafe(bench.run(&mut source)).catch_unwind().await;
+    CROSSINGS.set(None);
+    consume(bench.deliver(), &mut arrived);
+    let report = bench.run(&mut source).await;
+    assert!(report.is_success(), "after {crossings} boundaries: {report:?}");
+    consume(bench.deliver(), &mut arrived);
+    arrived.sort();
+    assert_eq!(arrived, ["a", "b", "c", "content 1", "content 2"], "after {crossings} boundaries");
+    assert!(source.acknowledged.contains(&3), "after {crossings} boundaries");
+    assert!(bench.ledger().pending().unwrap().is_empty(), "after {crossings} boundaries");
+    first.is_err()
+}
+
+#[tokio::test]
+async fn a_crash_at_any_boundary_loses_nothing_and_doubles_nothing() {
+    let mut crossings = 0;
+    while crash_after(crossings).await {
+        crossings += 1;
+    }
+    assert!(crossings > 15, "only {crossings} boundaries were crossed");
 }
