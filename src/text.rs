@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// The language in which the program speaks to people. JSON and the first line of `check` are always English.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Lang {
     /// English.
     #[default]

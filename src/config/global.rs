@@ -4,7 +4,10 @@
 
 use std::path::PathBuf;
 
+use super::section::{Options, Report};
+use super::{Overrides, value};
 use crate::event::Level;
+use crate::text;
 use crate::text::Lang;
 
 /// Options of the whole program.
@@ -68,3 +71,67 @@ pub enum LogFormat {
     /// One object a line.
     Json,
 }
+
+impl Global {
+    /// Reads what stands before the first section.
+    pub(super) fn build(options: &Options, overrides: &Overrides, report: &mut Report) -> Self {
+        let word = |name| options.text(name).map(str::to_lowercase);
+        let defaults = match word("defaults").as_deref() {
+            Some("stunnel") => Defaults::Stunnel,
+            None if overrides.program_is_stunnel => Defaults::Stunnel,
+            _ => Defaults::Pertuis,
+        };
+        let as_stunnel = defaults == Defaults::Stunnel;
+        let (facility, debug) = options.get("debug", |text| value::debug(text, true)).unwrap_or((None, Level::Notice));
+        let global = Self {
+            defaults,
+            state: options.get("state", value::path).unwrap_or_else(default_state),
+            lang: options.get("lang", |text| Ok(Lang::from_locale(text))).unwrap_or(overrides.lang),
+            log_format: if word("log_format").as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
+            foreground: match options.text("foreground").map(super::ini::fold).as_deref() {
+                Some("yes" | "oui") => Foreground::Yes,
+                Some("quiet") => Foreground::Quiet,
+                None if !as_stunnel => Foreground::Yes,
+                _ => Foreground::No,
+            },
+            pid: options.get("pid", value::path),
+            output: options.get("output", value::path),
+            overwrite: word("log").as_deref() == Some("overwrite"),
+            debug,
+            facility: facility.unwrap_or(DAEMON),
+            syslog: options.yes("syslog", as_stunnel && cfg!(unix)),
+            service: options.text("service").unwrap_or(if as_stunnel { "stunnel" } else { "pertuis" }).to_owned(),
+            places: options.places(),
+        };
+        if global.foreground == Foreground::No {
+            demand_full_paths(options, report);
+        }
+        global
+    }
+}
+
+/// A daemon leaves its working directory, so a relative path would mean another file after a reload.
+fn demand_full_paths(options: &Options, report: &mut Report) {
+    for (name, what) in [("output", "Log"), ("pid", "Pid")] {
+        let Some(entry) = options.last(name) else { continue };
+        if !entry.value.is_empty() && !std::path::Path::new(&entry.value).is_absolute() {
+            let text = text!(
+                "{name}: {what} file must include full path name with foreground = no",
+                "{name} : le fichier demande son chemin complet avec foreground = no"
+            );
+            report.mistake(&entry.place, text);
+        }
+    }
+}
+
+/// Where the ledger lives if the file does not say.
+pub(super) fn default_state() -> PathBuf {
+    if cfg!(windows) {
+        let data = std::env::var_os("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from);
+        return data.join("pertuis");
+    }
+    PathBuf::from("/var/lib/pertuis")
+}
+
+/// The facility of RFC 5424, 6.2.1.
+const DAEMON: u8 = 3;

@@ -3,16 +3,22 @@
 //! Values only, already valid: patterns are compiled, secrets read, durations and sizes in their own types;
 //! directories are named, not looked at.
 
-use std::path::PathBuf;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::global::Defaults;
+use super::option::Level;
 use super::pattern::Pattern;
-use super::{Address, Places, Trust};
+use super::section::{Options, Report};
+use super::{Address, Places, Trust, ini, trust, value};
 use crate::model::{Disposition, ServiceName};
 use crate::secret::Secret;
+use crate::text;
+use crate::text::Text;
 
-/// A launcher.
-#[derive(Clone, Debug)]
+/// A launcher. Equal when it does the same; where its options stand does not count.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Launcher {
     /// The section's name: what the ledger knows it by.
     pub name: ServiceName,
@@ -36,6 +42,8 @@ pub struct Launcher {
     pub account: Option<String>,
     /// `password`.
     pub password: Option<Secret>,
+    /// `auth`.
+    pub auth: Auth,
     /// `source`: mailbox folder, or directory.
     pub source: String,
     /// `subfolders`.
@@ -98,6 +106,17 @@ pub enum Tls {
     None,
 }
 
+/// `auth`: how a launcher logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// The strongest that both sides have.
+    Auto,
+    /// The protocol's own login command (IMAP: RFC 9051, 6.2.3).
+    Login,
+    /// SASL PLAIN (RFC 4616).
+    Plain,
+}
+
 /// `since`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
@@ -106,3 +125,212 @@ pub enum Since {
     /// So long before now.
     Back(Duration),
 }
+
+impl Launcher {
+    /// Reads a section; `None` when it lacks what a launcher is made of (reported).
+    pub(super) fn build(name: ServiceName, options: &Options, report: &mut Report) -> Option<Self> {
+        let kind = if options.level == Level::Directory { Kind::Directory } else { Kind::Imap };
+        let complete = check_required(options, kind, report);
+        let tls = if word(options, "tls").as_deref() == Some("none") { Tls::None } else { Tls::Implicit };
+        let server = options.get("server", value::server).map(|(host, port)| Address {
+            host: Some(host),
+            port: port.unwrap_or(if tls == Tls::None { IMAP } else { IMAPS }),
+        });
+        let launcher = Self {
+            name,
+            places: options.places(),
+            kind,
+            enabled: options.yes("enabled", true),
+            tls,
+            trust: trust::build(options, true, Defaults::Pertuis, report),
+            cert: options.get("cert", value::path),
+            key: options.get("key", value::path),
+            account: options.get("account", value::some),
+            password: password(options, server.as_ref()),
+            auth: auth(options),
+            source: source(options, kind),
+            subfolders: false,
+            unseen_only: options.yes("unseen_only", false),
+            since: options.get("since", value::since),
+            filter: options.list("filter", Pattern::parse),
+            filter_from: options.list("filter_from", Pattern::parse),
+            filter_subject: options.list("filter_subject", Pattern::parse),
+            inline: options.yes("inline", false),
+            max_size: options.get("max_size", value::size).unwrap_or(largest(kind)),
+            deliver: options.get("deliver", value::path).unwrap_or_default(),
+            staging: options.get("staging", value::path),
+            after: after(options, "after", kind, report),
+            after_empty: after(options, "after_empty", kind, report),
+            interval: options.get("interval", value::interval).unwrap_or(INTERVAL),
+            quarantine: options.get("quarantine", value::path),
+            settle: options.get("settle", value::duration).unwrap_or(SETTLE),
+            server,
+        };
+        launcher.check_clear_text(options, report);
+        launcher.check_directories(options, report);
+        complete.then_some(launcher)
+    }
+
+    /// `tls = none` shows password and mails to everyone on the way.
+    fn check_clear_text(&self, options: &Options, report: &mut Report) {
+        let Some(host) = self.server.as_ref().and_then(|server| server.host.as_deref()) else { return };
+        if self.tls == Tls::None && !is_loopback(host) && !options.yes("allow_clear_text", false) {
+            report.mistake(options.place_of("tls"), clear_text(host));
+        }
+    }
+
+    /// Nothing may appear in `deliver` but finished files, and nothing that is delivered may be taken again.
+    fn check_directories(&self, options: &Options, report: &mut Report) {
+        if !options.has("deliver") || self.deliver.as_os_str().is_empty() {
+            return;
+        }
+        let inside = |path: &Path| path.starts_with(&self.deliver);
+        let own = [("staging", self.staging.as_deref()), ("quarantine", self.quarantine.as_deref())];
+        for (name, _) in own.iter().filter(|(_, path)| path.is_some_and(inside)) {
+            report.mistake(options.place_of(name), inside_deliver(name));
+        }
+        if self.kind != Kind::Directory {
+            return;
+        }
+        let source = Path::new(&self.source);
+        if source == self.deliver {
+            report.mistake(options.place_of("deliver"), same_directory());
+        }
+        for (name, what) in [("after", &self.after), ("after_empty", &self.after_empty)] {
+            if matches!(what, Disposition::Move(to) if Path::new(to).starts_with(source)) {
+                report.mistake(options.place_of(name), moved_inside(name));
+            }
+        }
+    }
+}
+
+fn word(options: &Options, name: &str) -> Option<String> {
+    options.text(name).map(ini::fold)
+}
+
+fn auth(options: &Options) -> Auth {
+    match word(options, "auth").as_deref() {
+        Some("login") => Auth::Login,
+        Some("plain") => Auth::Plain,
+        _ => Auth::Auto,
+    }
+}
+
+/// A mailbox folder as it is written; a directory made absolute.
+fn source(options: &Options, kind: Kind) -> String {
+    match kind {
+        Kind::Imap => options.text("source").unwrap_or("INBOX").to_owned(),
+        Kind::Directory => {
+            let path = options.get("source", value::path).unwrap_or_default();
+            path.to_string_lossy().into_owned()
+        }
+    }
+}
+
+/// The password; Google shows an application password as four groups of four letters, and the blanks are not part
+/// of it.
+fn password(options: &Options, server: Option<&Address>) -> Option<Secret> {
+    let secret = options.get("password", value::secret)?;
+    let host = server.and_then(|server| server.host.as_deref()).unwrap_or_default().to_ascii_lowercase();
+    let google = ["gmail.com", "googlemail.com"].iter().any(|name| host.ends_with(name));
+    let groups: Vec<&str> = secret.reveal().split_whitespace().collect();
+    let grouped =
+        groups.len() == 4 && groups.iter().all(|g| g.len() == 4 && g.bytes().all(|b| b.is_ascii_alphabetic()));
+    if google && grouped { Some(Secret::new(groups.concat())) } else { Some(secret) }
+}
+
+fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disposition {
+    let Some(wanted) = options.get(name, value::after) else { return Disposition::Leave };
+    match (kind, wanted) {
+        (Kind::Directory, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
+            report.mistake(options.place_of(name), not_for_directories(name));
+            Disposition::Leave
+        }
+        (Kind::Directory, Disposition::Move(to)) => {
+            Disposition::Move(value::path(&to).unwrap_or_default().to_string_lossy().into_owned())
+        }
+        (_, wanted) => wanted,
+    }
+}
+
+fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
+    let required: &[&str] = match kind {
+        Kind::Imap => &["server", "account", "password", "deliver"],
+        Kind::Directory => &["source", "deliver"],
+    };
+    if options.is_names_only() {
+        return false;
+    }
+    let mut complete = true;
+    for name in required.iter().filter(|name| !options.has(name)) {
+        complete = false;
+        report.mistake(&options.place, missing(name, kind));
+    }
+    if options.has("key") && !options.has("cert") {
+        let text = text!("key: cert is missing beside it", "key : il manque cert à côté");
+        report.mistake(options.place_of("key"), text);
+    }
+    complete
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn largest(kind: Kind) -> u64 {
+    match kind {
+        Kind::Imap => 150 << 20,
+        Kind::Directory => 4 << 30,
+    }
+}
+
+fn missing(name: &str, kind: Kind) -> Text {
+    let kind = kind.as_str();
+    text!("launcher = {kind} needs `{name} =`", "launcher = {kind} demande `{name} =`")
+}
+
+fn clear_text(host: &str) -> Text {
+    text!(
+        "tls = none towards {host}: password and mails would be readable on the way; use tls = implicit, or say \
+         allow_clear_text = yes",
+        "tls = none vers {host} : mot de passe et courriels seraient lisibles en chemin ; utiliser tls = implicit, \
+         ou dire allow_clear_text = yes"
+    )
+}
+
+fn inside_deliver(name: &str) -> Text {
+    text!(
+        "{name} lies inside deliver: unfinished files would be taken by the COLD; put it beside deliver",
+        "{name} est dans deliver : le COLD prendrait des fichiers inachevés ; le mettre à côté de deliver"
+    )
+}
+
+fn same_directory() -> Text {
+    text!(
+        "deliver is the directory that is watched: files would be delivered again and again",
+        "deliver est le répertoire surveillé : les fichiers seraient livrés sans fin"
+    )
+}
+
+fn moved_inside(name: &str) -> Text {
+    text!(
+        "{name}: the directory lies inside source; move out of it",
+        "{name} : le répertoire est dans source ; en sortir"
+    )
+}
+
+fn not_for_directories(name: &str) -> Text {
+    text!(
+        "{name}: a file can be left, moved or deleted: leave, move DIR, delete",
+        "{name} : un fichier peut être laissé, déplacé ou supprimé : leave, move RÉP, delete"
+    )
+}
+
+/// RFC 9051, 11: IMAP in clear.
+const IMAP: u16 = 143;
+/// RFC 8314, 7.3.
+const IMAPS: u16 = 993;
+/// `interval`.
+const INTERVAL: Duration = Duration::from_secs(300);
+/// `settle`.
+const SETTLE: Duration = Duration::from_secs(30);

@@ -5,21 +5,38 @@
 //! again. The one table of options ([`option`]) is where names, aliases, types, defaults, documentation and
 //! conversion live; help, man page section and sample ini are made from it.
 
+mod decode;
+pub mod explain;
 pub mod global;
+pub mod ini;
 pub mod launcher;
+pub mod manual;
+pub mod option;
 pub mod pattern;
+mod rows;
+mod section;
+mod trust;
 pub mod tunnel;
+pub mod value;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use figment::Figment;
+use figment::providers::Serialized;
+
+pub use explain::Explained;
 pub use global::{Defaults, Foreground, Global, LogFormat};
 pub use launcher::Launcher;
 pub use tunnel::Tunnel;
 
+use crate::model::ServiceName;
+use crate::text;
 use crate::text::{Lang, Text};
+use ini::Ini;
+use section::{Options, Report};
 
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
@@ -34,6 +51,101 @@ pub struct Config {
     pub launchers: Vec<Launcher>,
     /// What was accepted but means something else than it says (obsolete options, odd patterns).
     pub warnings: Vec<Remark>,
+    /// Every effective value and where it comes from, in the order of the file.
+    pub explained: Vec<Explained>,
+}
+
+/// What is known before the file is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Overrides {
+    /// The program was called as `stunnel` or `stunnel4`: the default of `defaults` is then `stunnel`.
+    pub program_is_stunnel: bool,
+    /// The default of `lang`, mostly [`Lang::from_env`].
+    pub lang: Lang,
+}
+
+/// Reads and checks the file at `path`; nothing else is looked at but what it includes and the files of secrets.
+///
+/// # Errors
+/// Every mistake of the file, in its order.
+pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+    assemble(&Ini::read(path), path, overrides)
+}
+
+/// The same for `bytes` that are the content of the file at `path`: tests, fuzzing, standard input.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_bytes(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+    assemble(&Ini::parse(path, bytes), path, overrides)
+}
+
+/// The layers as figment hands them over: built-in defaults, the file, what the command line says.
+#[derive(serde::Deserialize)]
+struct Layers {
+    #[serde(flatten)]
+    file: ini::Layer,
+    overrides: Overrides,
+}
+
+fn assemble(ini: &Ini, path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+    let figment = Figment::from(Serialized::defaults(ini::Layer::default()))
+        .merge(ini)
+        .merge(Serialized::default("overrides", overrides));
+    let layers: Layers = figment.extract().map_err(|error| {
+        let place = Place { file: Arc::from(path), line: 0 };
+        vec![Remark { place, text: Text::same(error.to_string()) }]
+    })?;
+    build(path, &layers)
+}
+
+fn build(path: &Path, layers: &Layers) -> Result<Config, Vec<Remark>> {
+    let mut report = Report::default();
+    report.mistakes.extend(layers.file.mistakes.iter().map(ini::Note::remark));
+    report.warnings.extend(layers.file.warnings.iter().map(ini::Note::remark));
+    let Some((first, sections)) = layers.file.sections.split_first() else {
+        return Err(report.mistakes);
+    };
+    let preamble = Options::preamble(first, &mut report);
+    let global = Global::build(&preamble, &layers.overrides, &mut report);
+    let (mut tunnels, mut launchers) = (Vec::new(), Vec::new());
+    let mut explained = explain::of(None, &preamble, &global);
+    for section in sections {
+        let name = ServiceName::new(section.name.as_deref().unwrap_or_default());
+        let level = section::level_of(section, &mut report);
+        let options = Options::section(section, level, &preamble, &mut report);
+        explained.extend(explain::of(Some(&name), &options, &global));
+        if section::is_launcher(level) {
+            launchers.extend(Launcher::build(name, &options, &mut report));
+        } else {
+            tunnels.extend(Tunnel::build(name, &options, &global, &mut report));
+        }
+    }
+    if sections.is_empty() && report.mistakes.is_empty() {
+        report.mistake(&preamble.place, no_section());
+    }
+    section::compare(&tunnels, &launchers, &mut report);
+    let Report { mistakes, warnings } = report.sorted();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Config { path, global, tunnels, launchers, warnings, explained })
+}
+
+fn no_section() -> Text {
+    text!(
+        "there is no [section]: a tunnel or a launcher needs one (stunnel's inetd mode: not in this version)",
+        "il n'y a aucune [section] : un tunnel ou un lanceur en demande une (mode inetd de stunnel : pas dans cette \
+         version)"
+    )
+}
+
+impl Config {
+    /// Every effective value and where it comes from, in the order of the file.
+    pub fn explain(&self) -> &[Explained] {
+        &self.explained
+    }
 }
 
 /// A place in an ini file.
@@ -52,7 +164,7 @@ impl fmt::Display for Place {
 }
 
 /// A mistake or a warning at a place: printed as `FILE:LINE: message`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
     /// Where.
     pub place: Place,
@@ -68,6 +180,9 @@ impl Remark {
 }
 
 /// Where each option of a section stands, for mistakes that only a later check can find.
+///
+/// Two `Places` are always equal: a section that only moved within its file means what it meant, and a reload must
+/// not disturb it.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// The section's header (for options before the first section: line 0 of the file).
@@ -82,6 +197,14 @@ impl Places {
         self.options.get(option).unwrap_or(&self.section)
     }
 }
+
+impl PartialEq for Places {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Places {}
 
 /// An address as it is written: `PORT`, `HOST:PORT`, `::1:993`, `[::1]:993`. Not resolved.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -120,7 +243,7 @@ pub struct Trust {
     /// See `check_host`.
     pub check_ip: Vec<std::net::IpAddr>,
     /// With no `check…` list: the name that the caller expects must match (off for `defaults = stunnel` and
-    /// for pinned keys).
+    /// for pinned keys; on with `probe`, where it is part of what would have been verified).
     pub dialled_name: bool,
     /// Server mode: a client without a certificate is refused (`requireCert`, `verify = 2` and above).
     pub require: bool,
@@ -150,3 +273,6 @@ pub enum TlsVersion {
     /// RFC 8446.
     V13,
 }
+
+#[cfg(test)]
+mod tests;

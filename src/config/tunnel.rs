@@ -5,12 +5,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, Places, TlsVersion, Trust};
+use super::global::Global;
+use super::section::{Options, Report};
+use super::{Address, Places, TlsVersion, Trust, trust, value};
 use crate::event::Level;
 use crate::model::ServiceName;
+use crate::text;
+use crate::text::Text;
 
-/// A tunnel.
-#[derive(Clone, Debug)]
+/// A tunnel. Equal when it does the same; where its options stand does not count.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tunnel {
     /// The section's name; two tunnels may share one, as in stunnel.
     pub name: ServiceName,
@@ -116,3 +120,147 @@ pub enum Setting {
     /// `SO_SNDBUF`, bytes.
     SendBuffer(usize),
 }
+
+impl Tunnel {
+    /// Reads a section; `None` when it lacks what a tunnel is made of (reported).
+    pub(super) fn build(name: ServiceName, options: &Options, global: &Global, report: &mut Report) -> Option<Self> {
+        let client = options.yes("client", false);
+        let complete = check_ends(options, client, report);
+        let tunnel = Self {
+            name,
+            places: options.places(),
+            client,
+            accept: options.list("accept", value::address),
+            connect: options.list("connect", value::address),
+            trust: trust::build(options, client, global.defaults, report),
+            cert: options.get("cert", value::path),
+            key: options.get("key", value::path),
+            sni: sni(options, client, report),
+            versions: versions(options, report),
+            resume: options.yes("sessionResume", true) && (client || !is_set(options, &["NO_TICKET"])),
+            failover: if options.text("failover").is_some_and(|word| word.eq_ignore_ascii_case("rr")) {
+                Failover::RoundRobin
+            } else {
+                Failover::Prio
+            },
+            delay: options.yes("delay", false),
+            reset: options.yes("reset", true),
+            timeout_busy: seconds(options, "TIMEOUTbusy", 300),
+            timeout_close: seconds(options, "TIMEOUTclose", 60),
+            timeout_connect: seconds(options, "TIMEOUTconnect", 10),
+            timeout_idle: options.get("TIMEOUTidle", value::duration_or_never).unwrap_or(Some(IDLE)),
+            socket: options.list("socket", |text| value::socket(text).and_then(std::convert::identity)),
+            debug: options.get("debug", |text| value::debug(text, true)).map_or(global.debug, |(_, level)| level),
+        };
+        complete.then_some(tunnel)
+    }
+}
+
+fn seconds(options: &Options, name: &str, default: u64) -> Duration {
+    options.get(name, value::duration).unwrap_or(Duration::from_secs(default))
+}
+
+/// stunnel's checks of a section, in its order: the certificate first.
+fn check_ends(options: &Options, client: bool, report: &mut Report) -> bool {
+    let mistakes = report.mistakes.len();
+    if !client && !options.has("cert") && !options.is_bad("client") {
+        report.mistake(&options.place, no_certificate());
+    }
+    if options.has("key") && !options.has("cert") {
+        let text = text!("key: cert is missing beside it", "key : il manque cert à côté");
+        report.mistake(options.place_of("key"), text);
+    }
+    let target = options.has("connect") || options.has("exec");
+    if !(options.has("accept") && target) {
+        report.mistake(&options.place, ends_missing(options.has("accept"), target));
+    }
+    report.mistakes.len() == mistakes
+}
+
+fn no_certificate() -> Text {
+    text!(
+        "TLS server needs a certificate: `cert = FILE`, or `client = yes` if this section is to connect with TLS",
+        "un serveur TLS demande un certificat : `cert = FICHIER`, ou `client = yes` si la section doit se connecter \
+         en TLS"
+    )
+}
+
+fn ends_missing(accept: bool, connect: bool) -> Text {
+    let missing = match (accept, connect) {
+        (true, _) => "`connect =`",
+        (false, true) => "`accept =`",
+        (false, false) => "`accept =`, `connect =`",
+    };
+    text!(
+        "Each service must define two endpoints: {missing} is missing",
+        "un tunnel demande ses deux bouts : il manque {missing}"
+    )
+}
+
+/// In server mode `sni = SERVICE:PATTERN` makes a service of names; in client mode it is the name that is sent.
+fn sni(options: &Options, client: bool, report: &mut Report) -> Sni {
+    let Some(entry) = options.last("sni") else { return Sni::Dialled };
+    match entry.value.as_str() {
+        "" => Sni::Off,
+        name if client => Sni::Name(name.to_owned()),
+        _ => {
+            report.mistake(&entry.place, value::not_yet("sni = SERVICE:PATTERN"));
+            Sni::Dialled
+        }
+    }
+}
+
+/// The versions that are left of what rustls has (1.2 and 1.3). Older ones are raised: a client that asks for SSLv3
+/// gets what today's servers speak.
+fn versions(options: &Options, report: &mut Report) -> (TlsVersion, TlsVersion) {
+    let (mut low, mut high, mut at) = (None, None, "sslVersion");
+    for entry in options.good() {
+        let version = value::tls_version(&entry.value).unwrap_or_default();
+        match entry.row.name {
+            "sslVersion" => (low, high) = (version, version),
+            "sslVersionMin" => low = version,
+            "sslVersionMax" => high = version,
+            _ => continue,
+        }
+        at = entry.row.name;
+    }
+    let (low, high) = (low.unwrap_or(0), high.unwrap_or(V13));
+    let wrong = low > high;
+    let (low, high) = if high < V12 { (V12, V13) } else { (low.max(V12), high) };
+    let no12 = is_set(options, &["NO_TLSV1_2", "NO_TLSV1.2"]);
+    let no13 = is_set(options, &["NO_TLSV1_3", "NO_TLSV1.3"]);
+    let left: Vec<TlsVersion> = [(V12, no12, TlsVersion::V12), (V13, no13, TlsVersion::V13)]
+        .into_iter()
+        .filter(|(number, off, _)| !off && (low..=high).contains(number))
+        .map(|(_, _, version)| version)
+        .collect();
+    match left.as_slice() {
+        [low, .., high] if !wrong => (*low, *high),
+        [only] if !wrong => (*only, *only),
+        _ => {
+            let at = if wrong || !(no12 || no13) { at } else { "options" };
+            report.mistake(options.place_of(at), no_version());
+            (TlsVersion::V12, TlsVersion::V13)
+        }
+    }
+}
+
+fn no_version() -> Text {
+    text!(
+        "Invalid protocol version range: nothing is left of TLS 1.2 and 1.3",
+        "plage de versions vide : il ne reste rien de TLS 1.2 et 1.3"
+    )
+}
+
+/// Whether one of these of `options =` is set once all lines have been read.
+fn is_set(options: &Options, names: &[&str]) -> bool {
+    let all = options.list("options", value::tls_option);
+    all.iter().rfind(|(_, name)| names.contains(&name.as_str())).is_some_and(|(set, _)| *set)
+}
+
+/// stunnel's default: twelve hours.
+const IDLE: Duration = Duration::from_secs(43_200);
+/// See [`value::tls_version`].
+const V12: u8 = 3;
+/// See [`value::tls_version`].
+const V13: u8 = 4;

@@ -1,0 +1,63 @@
+//! Every effective value and where it comes from, for `check --explain`.
+//!
+//! Not a dump of the typed structs: what is shown is what a person would write, secrets as `***`.
+
+use super::Place;
+use super::global::{Defaults, Global, default_state};
+use super::option::{self, Level, Row};
+use super::section::{Options, acts};
+use crate::model::ServiceName;
+
+/// One effective value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// The section; `None` for the program as a whole.
+    pub section: Option<ServiceName>,
+    /// The option, by its name of the contract.
+    pub option: &'static str,
+    /// Its value as it would be written; empty where there is none. Secrets are `***`.
+    pub value: String,
+    /// Where it is written; `None`: it is the default.
+    pub place: Option<Place>,
+}
+
+/// The values of one section.
+pub(super) fn of(section: Option<&ServiceName>, options: &Options, global: &Global) -> Vec<Explained> {
+    let line = |row: &'static Row, value: String, place| Explained {
+        section: section.cloned(),
+        option: row.name,
+        value,
+        place,
+    };
+    let mut lines = Vec::new();
+    for row in option::all().iter().filter(|row| acts(row) && row.is_for(options.level)) {
+        let written: Vec<_> = options.good().filter(|entry| entry.row.name == row.name).collect();
+        let first = if row.repeats { 0 } else { written.len().saturating_sub(1) };
+        for entry in &written[first..] {
+            lines.push(line(row, row.shown(&entry.value).to_owned(), Some(entry.place.clone())));
+        }
+        if written.is_empty() {
+            lines.push(line(row, default_of(row, options.level, global), None));
+        }
+    }
+    lines
+}
+
+/// The default as it would be written; some depend on other options.
+fn default_of(row: &Row, level: Level, global: &Global) -> String {
+    let as_stunnel = global.defaults == Defaults::Stunnel;
+    match (row.name, level) {
+        ("defaults", _) if as_stunnel => "stunnel".to_owned(),
+        ("foreground", _) if as_stunnel => "no".to_owned(),
+        ("syslog", _) if as_stunnel => "yes".to_owned(),
+        ("service", _) if as_stunnel => "stunnel".to_owned(),
+        ("state", _) => default_state().display().to_string(),
+        ("lang", _) => if global.lang == crate::text::Lang::Fr { "fr" } else { "en" }.to_owned(),
+        ("verifyChain", Level::Mail) => "yes".to_owned(),
+        ("debug", Level::Tunnel) => global.debug.as_str().to_owned(),
+        ("source", Level::Mail) => "INBOX".to_owned(),
+        ("max_size", Level::Directory) => "4G".to_owned(),
+        ("max_size", _) => "150M".to_owned(),
+        _ => row.default.to_owned(),
+    }
+}

@@ -1,0 +1,321 @@
+//! A section whose options have found their rows: names known, values judged, defaults of the preamble added.
+//!
+//! Not typed yet: [`tunnel`](super::tunnel), [`launcher`](super::launcher) and [`global`](super::global) read typed
+//! values from it. What is wrong has been reported here, once, at its place; builders go on with what is left, so
+//! that one run finds every mistake.
+
+use super::ini::{self, Line};
+use super::option::{self, Level, Row, Status, Verdict};
+use super::{Launcher, Place, Places, Remark, Tunnel};
+use crate::text;
+use crate::text::Text;
+
+/// What is found on the way.
+#[derive(Default)]
+pub(super) struct Report {
+    /// What makes the file unusable.
+    pub(super) mistakes: Vec<Remark>,
+    /// What people should know.
+    pub(super) warnings: Vec<Remark>,
+}
+
+/// An option with its row.
+#[derive(Clone)]
+pub(super) struct Entry {
+    /// Its row.
+    pub(super) row: &'static Row,
+    /// Its text.
+    pub(super) value: String,
+    /// Where it stands.
+    pub(super) place: Place,
+    /// Its value is no value: reported already, not to be used.
+    bad: bool,
+    /// It stands before the first section.
+    inherited: bool,
+}
+
+/// The options of a section, or those before the first one.
+pub(super) struct Options {
+    /// What may stand here.
+    pub(super) level: Level,
+    /// The header.
+    pub(super) place: Place,
+    entries: Vec<Entry>,
+    /// What unknown names probably meant: not missing, only misspelt.
+    meant: Vec<&'static Row>,
+    /// A launcher whose kind cannot be: its values are not judged, for nobody knows what they should be.
+    names_only: bool,
+}
+
+impl Report {
+    /// Adds a mistake.
+    pub(super) fn mistake(&mut self, place: &Place, text: Text) {
+        self.mistakes.push(Remark { place: place.clone(), text });
+    }
+
+    /// Adds a warning.
+    pub(super) fn warning(&mut self, place: &Place, text: Text) {
+        self.warnings.push(Remark { place: place.clone(), text });
+    }
+
+    /// Both lists in the order of the file, each remark once (a default of the preamble may have been judged for
+    /// several sections).
+    pub(super) fn sorted(mut self) -> Self {
+        for list in [&mut self.mistakes, &mut self.warnings] {
+            list.sort_by(|a, b| (&a.place, &a.text.en).cmp(&(&b.place, &b.text.en)));
+            list.dedup();
+        }
+        self
+    }
+}
+
+impl Options {
+    /// Reads what stands before the first section.
+    pub(super) fn preamble(section: &ini::Section, report: &mut Report) -> Self {
+        let mut options = Self { level: Level::Global, place: section.place(), ..Self::default() };
+        for line in &section.options {
+            options.add_global(line, report);
+        }
+        options
+    }
+
+    /// Reads a section; `preamble` gives its defaults.
+    pub(super) fn section(section: &ini::Section, level: Level, preamble: &Self, report: &mut Report) -> Self {
+        let inherited = preamble.entries.iter().filter(|entry| inherits(entry.row, level));
+        let entries = inherited.map(|entry| Entry { inherited: true, ..entry.clone() }).collect();
+        let mut options = Self { level, place: section.place(), entries, ..Self::default() };
+        options.names_only = is_launcher(level) && !section.options.iter().any(is_usable_launcher);
+        for line in &section.options {
+            options.add(line, report);
+        }
+        if is_launcher(level) {
+            options.warn_of_repetition(report);
+        }
+        options
+    }
+
+    /// The options that can be used, in the order of the file.
+    pub(super) fn good(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.bad)
+    }
+
+    /// The last one of this name that can be used.
+    pub(super) fn last(&self, name: &str) -> Option<&Entry> {
+        debug_assert!(option::all().iter().any(|row| row.name == name), "no option {name}");
+        self.good().rfind(|entry| entry.row.name == name)
+    }
+
+    /// Its text.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.last(name).map(|entry| entry.value.as_str())
+    }
+
+    /// Whether it is written at all, be it badly or misspelt.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().map(|entry| entry.row).chain(self.meant.iter().copied()).any(|row| row.name == name)
+    }
+
+    /// Whether it is written, but in a way that says nothing.
+    pub(super) fn is_bad(&self, name: &str) -> bool {
+        self.has(name) && self.last(name).is_none()
+    }
+
+    /// Whether it makes no sense to look at what is missing.
+    pub(super) fn is_names_only(&self) -> bool {
+        self.names_only
+    }
+
+    /// Its typed value. A text that does not parse has been reported by [`Row::judge`] already.
+    pub(super) fn get<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Text>) -> Option<T> {
+        self.text(name).and_then(|text| parse(text).ok())
+    }
+
+    /// Whether it says `yes`; `default` where it says nothing.
+    pub(super) fn yes(&self, name: &str, default: bool) -> bool {
+        self.get(name, super::value::yes_no).unwrap_or(default)
+    }
+
+    /// The typed values of one that repeats.
+    pub(super) fn list<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, Text>) -> Vec<T> {
+        self.good().filter(|entry| entry.row.name == name).filter_map(|entry| parse(&entry.value).ok()).collect()
+    }
+
+    /// Where one stands, or the header.
+    pub(super) fn place_of(&self, name: &str) -> &Place {
+        let entry = self.entries.iter().rfind(|entry| entry.row.name == name);
+        entry.map_or(&self.place, |entry| &entry.place)
+    }
+
+    /// Where all of them stand.
+    pub(super) fn places(&self) -> Places {
+        let options = self.entries.iter().map(|entry| (entry.row.name, entry.place.clone())).collect();
+        Places { section: self.place.clone(), options }
+    }
+
+    fn add_global(&mut self, line: &Line, report: &mut Report) {
+        let place = line.place();
+        let Some(row) = option::find(&line.name, |row| row.is_for(Level::Global)) else {
+            return report.mistake(&place, unknown(&line.name, |_| true));
+        };
+        if row.name == "launcher" {
+            let text = text!(
+                "launcher: makes a launcher of one section and stands in it",
+                "launcher : fait d'une section un lanceur et se place dans celle-ci"
+            );
+            return report.mistake(&place, text);
+        }
+        self.push(row, line, place, report);
+    }
+
+    fn add(&mut self, line: &Line, report: &mut Report) {
+        let (place, level) = (line.place(), self.level);
+        match option::find(&line.name, |row| row.is_for(level)) {
+            None => {
+                report.mistake(&place, unknown(&line.name, |row| row.is_for(level)));
+                let meant = option::did_you_mean(&line.name, |row| row.is_for(level));
+                self.meant.extend(meant.and_then(|name| option::find(name, |row| row.is_for(level))));
+            }
+            Some(row) if !row.is_for(level) => report.mistake(&place, misplaced(row, level)),
+            Some(row) => self.push(row, line, place, report),
+        }
+    }
+
+    fn push(&mut self, row: &'static Row, line: &Line, place: Place, report: &mut Report) {
+        let judged = !self.names_only || row.name == "launcher";
+        let verdict = if judged { row.judge(&line.value, self.level == Level::Global) } else { Verdict::Fine };
+        let bad = !judged || matches!(verdict, Verdict::Mistake(_));
+        match verdict {
+            Verdict::Fine => {}
+            Verdict::Warning(text) => report.warning(&place, text),
+            Verdict::Mistake(text) => report.mistake(&place, text),
+        }
+        self.entries.push(Entry { row, value: line.value.clone(), place, bad, inherited: false });
+    }
+
+    /// In a launcher an option that stands twice is more likely a slip than a habit.
+    fn warn_of_repetition(&self, report: &mut Report) {
+        let own: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.inherited && !entry.row.repeats).collect();
+        for (index, entry) in own.iter().enumerate() {
+            if let Some(later) = own[index + 1..].iter().find(|later| later.row.name == entry.row.name) {
+                let (name, place) = (entry.row.name, &later.place);
+                let text = text!(
+                    "{name} stands again at {place}: only the last one counts",
+                    "{name} figure à nouveau à {place} : seule la dernière compte"
+                );
+                report.warning(&entry.place, text);
+            }
+        }
+    }
+}
+
+/// Nothing written, at no place.
+impl Default for Options {
+    fn default() -> Self {
+        let place = Place { file: std::sync::Arc::from(std::path::Path::new("")), line: 0 };
+        Self { level: Level::Global, place, entries: Vec::new(), meant: Vec::new(), names_only: false }
+    }
+}
+
+fn is_usable_launcher(line: &Line) -> bool {
+    option::find(&line.name, |_| true)
+        .is_some_and(|row| row.name == "launcher" && !matches!(row.judge(&line.value, false), Verdict::Mistake(_)))
+}
+
+/// What a section is. A launcher by its `launcher =`; one that was forgotten is noticed by what only launchers have.
+pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
+    let launcher = |line: &&Line| option::find(&line.name, |_| true).is_some_and(|row| row.name == "launcher");
+    if let Some(line) = section.options.iter().rfind(launcher) {
+        let directory = matches!(ini::fold(&line.value).as_str(), "directory" | "repertoire");
+        return if directory { Level::Directory } else { Level::Mail };
+    }
+    let only = |level, other| {
+        let rows = section.options.iter().filter_map(|line| option::find(&line.name, |_| true));
+        rows.filter(|row| row.is_for(level) && !row.is_for(other)).count()
+    };
+    if only(Level::Mail, Level::Tunnel) > only(Level::Tunnel, Level::Mail) {
+        let text = text!(
+            "this section has options of a launcher but no `launcher =` (imap or directory)",
+            "cette section a des options de lanceur mais pas de `lanceur =` (imap ou repertoire)"
+        );
+        report.mistake(&section.place(), text);
+        return Level::Mail;
+    }
+    Level::Tunnel
+}
+
+/// Whether a launcher, of whatever kind.
+pub(super) fn is_launcher(level: Level) -> bool {
+    matches!(level, Level::Mail | Level::Directory)
+}
+
+/// What only several sections together show.
+pub(super) fn compare(tunnels: &[Tunnel], launchers: &[Launcher], report: &mut Report) {
+    for (index, launcher) in launchers.iter().enumerate() {
+        if let Some(first) = launchers[..index].iter().find(|first| first.name == launcher.name) {
+            let (name, place) = (&launcher.name, &first.places.section);
+            let text = text!(
+                "the launcher [{name}] exists already at {place}: the ledger knows a launcher by its name",
+                "le lanceur [{name}] existe déjà à {place} : le registre connaît un lanceur par son nom"
+            );
+            report.mistake(&launcher.places.section, text);
+        }
+    }
+    for (index, tunnel) in tunnels.iter().enumerate() {
+        for address in tunnel.accept.iter().filter(|address| address.port != 0) {
+            if let Some(first) = tunnels[..index].iter().find(|first| first.accept.contains(address)) {
+                let place = first.places.of("accept");
+                let text = text!(
+                    "accept: {address} is taken already at {place}",
+                    "accept : {address} est déjà pris à {place}"
+                );
+                report.warning(tunnel.places.of("accept"), text);
+            }
+        }
+    }
+}
+
+fn inherits(row: &Row, level: Level) -> bool {
+    row.is_for(level) && !(is_launcher(level) && NOT_FOR_LAUNCHERS.contains(&row.name))
+}
+
+fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
+    let shown: String = name.chars().take(60).collect();
+    match option::did_you_mean(name, valid) {
+        Some(near) => text!(
+            "Specified option name is not valid here: {shown:?} is unknown, did you mean {near:?}?",
+            "option inconnue : {shown:?} ; vouliez-vous dire {near:?} ?"
+        ),
+        None => text!("Specified option name is not valid here: {shown:?} is unknown", "option inconnue : {shown:?}"),
+    }
+}
+
+fn misplaced(row: &Row, level: Level) -> Text {
+    let name = row.name;
+    let (en, fr) = if row.is_for(Level::Tunnel) && is_launcher(level) {
+        (
+            "it belongs in a tunnel, and this section is a launcher",
+            "elle va dans un tunnel, et cette section est un lanceur",
+        )
+    } else if row.is_for(Level::Mail) && level == Level::Directory {
+        ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
+    } else if row.is_for(Level::Directory) && level == Level::Mail {
+        ("only directory launchers have it", "seuls les lanceurs de répertoire l'ont")
+    } else if row.is_for(Level::Mail) {
+        (
+            "it belongs in a launcher (a section with `launcher =`)",
+            "elle va dans un lanceur (une section avec `lanceur =`)",
+        )
+    } else {
+        ("it belongs before the first section", "elle va avant la première section")
+    };
+    text!("Specified option name is not valid here: {name}: {en}", "option mal placée : {name} : {fr}")
+}
+
+/// Whether `row` may be shown by `explain`: it has an effect.
+pub(super) fn acts(row: &Row) -> bool {
+    matches!(row.status, Status::Acts)
+}
+
+/// Verification, certificates and keys of the preamble are meant for tunnels.
+const NOT_FOR_LAUNCHERS: [&str; 8] =
+    ["CAfile", "CApath", "verifyChain", "verifyPeer", "checkHost", "cert", "key", "pin"];

@@ -1,0 +1,599 @@
+//! The configuration as a whole: files in, values, mistakes and warnings out.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::launcher::{Kind, Since};
+use super::tunnel::{Failover, Setting, Side, Sni};
+use super::*;
+use crate::event::Level;
+use crate::model::Disposition;
+
+fn load_text(text: &str) -> Result<Config, Vec<Remark>> {
+    load_bytes(Path::new("t.ini"), text.as_bytes(), &Overrides::default())
+}
+
+fn good(text: &str) -> Config {
+    load_text(text).unwrap_or_else(|mistakes| panic!("{text}\n{}", lines(&mistakes).join("\n")))
+}
+
+fn as_stunnel(text: &str) -> Result<Config, Vec<Remark>> {
+    let overrides = Overrides { program_is_stunnel: true, lang: Lang::En };
+    load_bytes(Path::new("t.ini"), text.as_bytes(), &overrides)
+}
+
+fn lines(remarks: &[Remark]) -> Vec<String> {
+    remarks.iter().map(|remark| remark.line(Lang::En)).collect()
+}
+
+/// The mistakes of a client-mode tunnel with these lines besides.
+fn tunnel_mistakes(more: &str) -> Vec<String> {
+    lines(&load_text(&format!("[t]\nclient = yes\naccept = 1\nconnect = h:2\n{more}")).err().unwrap_or_default())
+}
+
+fn client(more: &str) -> Tunnel {
+    good(&format!("[t]\nclient = yes\naccept = 1\nconnect = h:2\n{more}")).tunnels.remove(0)
+}
+
+fn server(more: &str) -> Tunnel {
+    good(&format!("[t]\ncert = c.pem\naccept = 1\nconnect = 2\n{more}")).tunnels.remove(0)
+}
+
+fn imap(more: &str) -> Launcher {
+    good(&format!("{IMAP}{more}")).launchers.remove(0)
+}
+
+fn imap_mistakes(more: &str) -> Vec<String> {
+    lines(&load_text(&format!("{IMAP}{more}")).err().unwrap_or_default())
+}
+
+const IMAP: &str = "[l]\nlauncher = imap\nserver = imap.example.test\naccount = a@example.test\npassword = p\n\
+                    deliver = /srv/wait\n";
+const DIRECTORY: &str = "[d]\nlauncher = directory\nsource = /srv/in\ndeliver = /srv/wait\n";
+
+#[test]
+fn the_configuration_of_the_wiki_runs_unchanged() {
+    let config = load(Path::new("conf/wiki.ini"), &Overrides::default()).unwrap();
+    let names: Vec<&str> = config.tunnels.iter().map(|tunnel| tunnel.name.as_str()).collect();
+    assert_eq!(names, ["gmail-pop3", "gmail-smtp"]);
+    for tunnel in &config.tunnels {
+        assert!(tunnel.client);
+        assert_eq!(tunnel.trust.check, Check::Chain);
+        assert!(tunnel.trust.dialled_name && !tunnel.trust.probe);
+        assert_eq!(tunnel.versions, (TlsVersion::V12, TlsVersion::V13));
+    }
+    assert_eq!(config.tunnels[0].accept[0].to_string(), "127.0.0.1:110");
+    assert_eq!(config.tunnels[1].connect[0].to_string(), "smtp.gmail.com:465");
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].text.en.contains("negotiates TLS 1.2 or 1.3"), "{:?}", config.warnings);
+    assert!(config.path.is_absolute());
+}
+
+#[test]
+fn the_commented_sections_of_the_wiki_work_once_they_have_a_certificate() {
+    let text = std::fs::read_to_string("conf/wiki.ini").unwrap();
+    let text = text
+        .lines()
+        .map(|line| match line.strip_prefix(';') {
+            Some(rest) if !rest.starts_with([' ', '*']) => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    let config = good(&format!("cert = /etc/cert.pem\n{text}"));
+    assert_eq!(config.tunnels.len(), 6);
+    assert_eq!(config.tunnels.iter().filter(|tunnel| !tunnel.client).count(), 3);
+}
+
+#[test]
+fn every_file_of_conf_loads() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir("conf").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "ini") {
+            let config = load(&path, &Overrides::default());
+            assert!(config.is_ok(), "{}", lines(&config.unwrap_err()).join("\n"));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3);
+}
+
+#[test]
+fn every_invalid_file_fails_with_a_place() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir("tests/data/invalid").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "ini") {
+            continue;
+        }
+        seen += 1;
+        let Err(mistakes) = load(&path, &Overrides::default()) else { panic!("{} loads", path.display()) };
+        assert!(!mistakes.is_empty());
+        let text = std::fs::read_to_string(&path).unwrap();
+        for want in text.lines().filter_map(|line| line.strip_prefix("; mistake ")) {
+            let (line, words) = want.split_once(' ').unwrap();
+            let found = mistakes.iter().any(|m| m.place.line.to_string() == line && m.text.en.contains(words));
+            assert!(found, "{}: wanted {want}, got\n{}", path.display(), lines(&mistakes).join("\n"));
+        }
+    }
+    assert!(seen >= 15);
+}
+
+#[test]
+fn five_mistakes_give_five_lines() {
+    let text =
+        "verfy = 2\n[t]\nclient = maybe\naccept = 70000\nconnect = h:1\nTIMEOUTidle = 5x\n[l]\nlauncher = pop3\n";
+    let mistakes = load_text(text).unwrap_err();
+    let places: Vec<String> = mistakes.iter().map(|m| m.place.to_string()).collect();
+    assert_eq!(places, ["t.ini:1", "t.ini:3", "t.ini:4", "t.ini:6", "t.ini:8"], "{}", lines(&mistakes).join("\n"));
+    assert!(mistakes[0].text.en.contains("did you mean \"verify\""));
+    assert!(mistakes[4].text.en.contains("not in this version"));
+}
+
+#[test]
+fn one_file_means_the_same_in_every_encoding_and_with_the_labels_of_the_forms() {
+    let english = "[été]\nlauncher = imap\nserver = h\nsource = INBOX/Reçus\naccount = a\npassword = pässé\n\
+                   deliver = /srv/wait\nfilter = /é.*/\nafter = seen\nunseen_only = yes\n";
+    let french = "[été]\r\nLanceur = IMAP\r\nServeur = h\r\nChemin source = INBOX/Reçus\r\nCompte = a\r\n\
+                  Mot de passe = pässé\r\nLivrer = /srv/wait\r\nFiltre = /é.*/\r\nAprès = lu\r\nNon lus = oui\r\n";
+    let wanted = good(english).launchers;
+    let wide = |text: &str, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        "\u{FEFF}".encode_utf16().chain(text.encode_utf16()).flat_map(order).collect()
+    };
+    for text in [english, french] {
+        for bytes in [
+            text.as_bytes().to_vec(),
+            format!("\u{FEFF}{text}").into_bytes(),
+            wide(text, u16::to_le_bytes),
+            wide(text, u16::to_be_bytes),
+            encoding_rs::WINDOWS_1252.encode(text).0.into_owned(),
+        ] {
+            let config = load_bytes(Path::new("t.ini"), &bytes, &Overrides::default()).unwrap();
+            assert_eq!(config.launchers, wanted);
+        }
+    }
+}
+
+#[test]
+fn defaults_of_the_preamble_reach_later_sections_and_repeatable_ones_add_up() {
+    let config = good(
+        "client = yes\nconnect = first:1\nCAfile = /ca.pem\nTIMEOUTclose = 0\nverifyPeer = yes\ninterval = 1h\n\
+         filter = /a.*/\n[t]\naccept = 1\nconnect = second:2\nTIMEOUTclose = 5\n[l]\nlauncher = imap\n\
+         server = h\naccount = a\npassword = p\ndeliver = /w\nfilter = /b.*/\n",
+    );
+    let (tunnel, launcher) = (&config.tunnels[0], &config.launchers[0]);
+    let targets: Vec<String> = tunnel.connect.iter().map(ToString::to_string).collect();
+    assert_eq!(targets, ["first:1", "second:2"]);
+    assert_eq!(tunnel.timeout_close, Duration::from_secs(5));
+    assert_eq!(tunnel.trust.check, Check::Pinned);
+    assert_eq!(launcher.interval, Duration::from_secs(3600));
+    assert_eq!(launcher.filter.len(), 2);
+    assert_eq!((launcher.trust.check, &launcher.trust.ca_file), (Check::Chain, &None));
+}
+
+#[test]
+fn a_client_verifies_chain_and_name_unless_the_file_says_otherwise() {
+    for more in ["", "verifyChain = yes", "verify = 2", "verifyPeer = no", "CAfile = ca.pem\nverify = 2"] {
+        let trust = client(more).trust;
+        assert_eq!((trust.check, trust.dialled_name, trust.probe), (Check::Chain, true, false), "{more}");
+    }
+    for more in ["verifyChain = no", "verify = 0", "verify = 1"] {
+        let config = good(&format!("[t]\nclient = yes\naccept = 1\nconnect = h:2\n{more}"));
+        assert_eq!(config.tunnels[0].trust.check, Check::Off, "{more}");
+        assert_eq!(config.warnings.len(), 1, "{more}");
+    }
+    assert_eq!(client("CAfile = c\nverify = 3").trust.check, Check::ChainAndPinned);
+    assert_eq!(client("CAfile = c\nverify = 4").trust.check, Check::Pinned);
+    assert_eq!(client("CAfile = c\nverifyPeer = yes").trust.check, Check::Pinned);
+    assert_eq!(client("CAfile = c\nverifyPeer = yes\nverifyChain = yes").trust.check, Check::ChainAndPinned);
+    let pin = format!("pin = {}", "0".repeat(64));
+    assert_eq!(client(&pin).trust.check, Check::Pinned);
+    assert!(!client(&pin).trust.dialled_name);
+    assert_eq!(client(&format!("{pin}\nverify = 2")).trust.check, Check::Pinned);
+    let named = client("checkHost = a\ncheckHost = b\ncheckIP = ::1").trust;
+    assert_eq!((named.check_host.len(), named.check_ip.len(), named.dialled_name), (2, 1, false));
+}
+
+#[test]
+fn pinning_needs_something_to_pin_and_names_need_verification() {
+    for more in ["verifyPeer = yes", "verify = 3", "verify = 4", "CAfile = c\nCAfile =\nverifyPeer = yes"] {
+        assert!(tunnel_mistakes(more).concat().contains("Either \"CAengine\", \"CAfile\""), "{more}");
+    }
+    let mistakes = tunnel_mistakes("verifyChain = no\ncheckHost = x");
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert!(mistakes[0].starts_with("t.ini:6: Either \"verifyChain\" or \"verifyPeer\""));
+}
+
+#[test]
+fn a_server_asks_for_client_certificates_as_stunnel_does() {
+    let of = |more: &str| {
+        let trust = server(more).trust;
+        (trust.check, trust.require)
+    };
+    assert_eq!(of(""), (Check::Off, false));
+    assert_eq!(of("requireCert = yes"), (Check::Off, true));
+    assert_eq!(of("CAfile = c\nverify = 0"), (Check::Off, false));
+    assert_eq!(of("CAfile = c\nverify = 1"), (Check::Chain, false));
+    assert_eq!(of("CAfile = c\nverify = 2"), (Check::Chain, true));
+    assert_eq!(of("CAfile = c\nverifyChain = yes"), (Check::Chain, true));
+    assert_eq!(of("CAfile = c\nverifyPeer = yes"), (Check::Pinned, true));
+    assert!(load_text("[t]\ncert = c\naccept = 1\nconnect = 2\nverifyChain = yes").is_err());
+}
+
+#[test]
+fn under_the_name_of_stunnel_its_defaults_hold() {
+    let text = "[t]\nclient = yes\naccept = 1\nconnect = h:2\n";
+    let config = as_stunnel(text).unwrap();
+    let trust = &config.tunnels[0].trust;
+    assert_eq!((trust.check, trust.probe, config.global.defaults), (Check::Off, true, Defaults::Stunnel));
+    assert_eq!((config.global.foreground, config.global.syslog), (Foreground::No, cfg!(unix)));
+    let said = good(&format!("defaults = stunnel\n{text}"));
+    assert_eq!(said.tunnels, config.tunnels);
+    let ours = as_stunnel(&format!("defaults = pertuis\n{text}")).unwrap();
+    assert_eq!(ours.tunnels[0].trust.check, Check::Chain);
+    for more in ["verify = 2", "verifyChain = yes", "verifyPeer = yes", "verify = 1"] {
+        let mistakes = lines(&as_stunnel(&format!("{text}{more}")).unwrap_err());
+        assert!(mistakes[0].contains("Either \"CAengine\""), "{more}");
+    }
+    let chain = as_stunnel(&format!("{text}CAfile = c\nverifyChain = yes")).unwrap();
+    assert!(!chain.tunnels[0].trust.dialled_name);
+    assert!(chain.warnings[0].text.en.contains("without subject checks"));
+    assert!(as_stunnel(&format!("pid = run.pid\n{text}")).unwrap_err()[0].text.en.contains("full path"));
+}
+
+#[test]
+fn what_a_tunnel_lacks_is_said_in_the_words_of_stunnel() {
+    let of = |text: &str| lines(&load_text(text).unwrap_err());
+    assert_eq!(of("[t]\nclient = yes\naccept = 1").len(), 1);
+    assert!(of("[t]\nclient = yes\naccept = 1")[0].contains("Each service must define two endpoints"));
+    assert!(of("[t]\naccept = 1\nconnect = 2")[0].contains("TLS server needs a certificate"));
+    assert!(of("client = yes")[0].contains("no [section]"));
+    assert!(of("")[0].starts_with("t.ini:0: "));
+    assert!(of("[t]\nclient = yes\naccept = 1\nconnect = 2\noutput = /x")[0].contains("before the first section"));
+    assert!(of("[t]\nclient = yes\naccept = 1\nconnect = 2\ndeliver = /x")[0].contains("belongs in a launcher"));
+    assert!(of("[l]\nserver = h\naccount = a\npassword = p\ndeliver = /x")[0].contains("no `launcher =`"));
+    assert!(of("launcher = imap\n[t]\nclient = yes\naccept = 1\nconnect = 2")[0].contains("stands in it"));
+}
+
+#[test]
+fn values_of_a_tunnel_arrive_typed() {
+    let tunnel = client(
+        "TIMEOUTbusy = 5m\nTIMEOUTidle = -1\nTIMEOUTconnect=3\nfailover = RR\ndelay = yes\nreset = no\nsni =\n\
+         socket = l:TCP_NODELAY=1\nsocket = r:SO_KEEPALIVE=1\ndebug = 7\nsessionResume = no\nlogId = unique\n\
+         retry = yes\nstack = 65536\nkey = k\ncert = c",
+    );
+    assert_eq!(tunnel.timeout_busy, Duration::from_secs(300));
+    assert_eq!(tunnel.timeout_connect, Duration::from_secs(3));
+    assert_eq!(tunnel.timeout_idle, None);
+    assert_eq!((tunnel.failover, tunnel.sni, tunnel.debug), (Failover::RoundRobin, Sni::Off, Level::Debug));
+    assert!(tunnel.delay && !tunnel.reset && !tunnel.resume);
+    assert_eq!(tunnel.socket.len(), 2);
+    assert_eq!((tunnel.socket[1].side, tunnel.socket[1].setting), (Side::Remote, Setting::KeepAlive(true)));
+    assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
+    assert_eq!(client("").timeout_idle, Some(Duration::from_secs(43_200)));
+    assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
+    assert!(!server("options = NO_TICKET").resume);
+    assert!(server("options = NO_TICKET\noptions = -NO_TICKET").resume);
+}
+
+#[test]
+fn protocol_versions_are_raised_to_what_is_still_spoken() {
+    use TlsVersion::{V12, V13};
+    for (more, wanted) in [
+        ("", (V12, V13)),
+        ("sslVersion = SSLV3", (V12, V13)),
+        ("sslVersion = all", (V12, V13)),
+        ("sslVersion = TLSv1.2", (V12, V12)),
+        ("sslVersionMin = TLSv1", (V12, V13)),
+        ("sslVersionMin = TLSv1.3", (V13, V13)),
+        ("sslVersionMax = TLSv1.1", (V12, V13)),
+        ("options = NO_TLSv1_3", (V12, V12)),
+        ("options = NO_TLSv1_2\noptions = NO_SSLv2", (V13, V13)),
+    ] {
+        assert_eq!(client(more).versions, wanted, "{more}");
+    }
+    for more in [
+        "sslVersion = SSLv2",
+        "sslVersionMin = TLSv1.3\nsslVersionMax = TLSv1.2",
+        "options = NO_TLSv1_2\noptions = NO_TLSv1_3",
+        "sslVersion = TLSv1.2\noptions = NO_TLSv1_2",
+    ] {
+        assert_eq!(tunnel_mistakes(more).len(), 1, "{more}");
+    }
+}
+
+#[test]
+fn what_cannot_be_honoured_is_a_mistake_and_what_only_tunes_a_warning() {
+    for more in [
+        "PSKsecrets = /x",
+        "ciphers = PSK",
+        "OCSP = http://x",
+        "ident = root",
+        "libwrap = yes",
+        "engineId = x",
+        "sessiond = h:1",
+        "CAengine = x",
+        "config = Foo:bar",
+        "options = NO_SUCH",
+        "socket = r:SO_BINDTODEVICE=lo",
+    ] {
+        assert_eq!(tunnel_mistakes(more).len(), 1, "{more}");
+    }
+    for more in [
+        "protocol = pop3",
+        "exec = /bin/x",
+        "redirect = 1",
+        "local = h",
+        "transparent = source",
+        "CRLfile = x",
+        "setuid = nobody",
+        "connect = /run/x",
+        "bridge = yes",
+        "CAstore = file:/x",
+        "pty = yes",
+        "ticketKeySecret = 00",
+        "local_password = x",
+    ] {
+        let mistakes = tunnel_mistakes(more);
+        assert!(mistakes.len() == 1 && mistakes[0].contains("not in this version"), "{more}: {mistakes:?}");
+    }
+    for more in [
+        "ciphers = HIGH:!PSK",
+        "ciphersuites = TLS_AES_128_GCM_SHA256",
+        "curve = prime256v1",
+        "securityLevel = 0",
+        "OCSPaia = yes",
+        "OCSPnonce = yes",
+        "session = 300",
+        "options = -NO_SSLv3",
+        "config = Curves:x",
+        "TIMEOUTocsp = 5",
+        "socket = l:IP_TOS=16",
+    ] {
+        let config = good(&format!("[t]\nclient = yes\naccept = 1\nconnect = h:2\n{more}"));
+        assert_eq!(config.warnings.len(), 1, "{more}: {:?}", config.warnings);
+    }
+    for more in [
+        "OCSPaia = no",
+        "options = ALL",
+        "options = SINGLE_DH_USE",
+        "transparent = none",
+        "libwrap = no",
+        "renegotiation = no",
+        "sessionCacheSize = 10",
+        "retry = 500",
+    ] {
+        let config = good(&format!("[t]\nclient = yes\naccept = 1\nconnect = h:2\n{more}"));
+        assert!(config.warnings.is_empty(), "{more}: {:?}", config.warnings);
+    }
+    assert!(
+        load_text("fips = yes\n[t]\nclient=yes\naccept=1\nconnect=2").unwrap_err()[0]
+            .text
+            .en
+            .contains("FIPS support is not available")
+    );
+    let config =
+        good("fips = no\ncompression = zlib\nRNDfile = x\nengine = auto\n[t]\nclient=yes\naccept=1\nconnect=2");
+    assert_eq!(config.warnings.len(), 3);
+}
+
+#[test]
+fn values_of_a_launcher_arrive_typed() {
+    let launcher = imap(
+        "tls = implicit\nsource = INBOX/Factures\nauth = plain\nsince = 2024-01-31\nmax_size = 20M\nafter = move Done\n\
+         after_empty = delete\ninterval = 90s\ninline = yes\nenabled = no\nstaging = /srv/stage\nquarantine = /q\n\
+         keep = 0\ntake = attachments\nnested = no\nempty = skip\nname = {name}\ngroup = flat\nindex = none\n\
+         subfolders = no\nidle = no\nunseen_only = yes\npin = sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    );
+    assert_eq!(launcher.kind, Kind::Imap);
+    assert_eq!(launcher.server.as_ref().unwrap().to_string(), "imap.example.test:993");
+    assert_eq!((launcher.auth, launcher.max_size), (launcher::Auth::Plain, 20 << 20));
+    assert_eq!(launcher.since, Some(Since::Date(jiff::civil::date(2024, 1, 31))));
+    assert_eq!(launcher.after, Disposition::Move("Done".to_owned()));
+    assert_eq!(launcher.after_empty, Disposition::Delete);
+    assert_eq!(launcher.interval, Duration::from_secs(90));
+    assert!(launcher.inline && !launcher.enabled && launcher.unseen_only);
+    assert_eq!(launcher.trust.check, Check::Pinned);
+    let plain = imap("");
+    assert_eq!((plain.source.as_str(), plain.max_size, plain.enabled), ("INBOX", 150 << 20, true));
+    assert_eq!(plain.interval, Duration::from_secs(300));
+    let directory = good(&format!("{DIRECTORY}after = déplacer /srv/done")).launchers.remove(0);
+    assert_eq!((directory.kind, directory.max_size), (Kind::Directory, 4 << 30));
+    assert_eq!(directory.settle, Duration::from_secs(30));
+    assert_eq!(directory.after, Disposition::Move("/srv/done".to_owned()));
+}
+
+#[test]
+fn what_launchers_cannot_do_yet_is_said() {
+    for more in [
+        "tls = starttls",
+        "auth = xoauth2",
+        "take = message",
+        "take = both",
+        "nested = yes",
+        "empty = message",
+        "subfolders = yes",
+        "name = {key}",
+        "group = folder",
+        "index = json",
+        "keep = 1h",
+        "idle = yes",
+        "interval = */5 * * * *",
+        "proxy = http://x",
+        "alert = mailto:x@y",
+        "after = category X",
+        "client_id = x",
+        "provider = google",
+        "envelope = helios",
+        "folder_name = {key}",
+    ] {
+        let mistakes = imap_mistakes(more);
+        assert_eq!(mistakes.len(), 1, "{more}: {mistakes:?}");
+        assert!(mistakes[0].contains("not in this version"), "{more}: {mistakes:?}");
+    }
+    for kind in ["pop3", "POP", "o365", "adullact"] {
+        let mistakes = lines(&load_text(&format!("[l]\nlauncher = {kind}\ncompte = a\nlivrer = /w\n")).unwrap_err());
+        assert!(
+            mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: ") && mistakes[0].contains("not in this version"),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_launcher_that_cannot_be_right_is_a_mistake() {
+    for more in [
+        "settle = 5s",
+        "accept = 1",
+        "tls = none",
+        "staging = /srv/wait/.stage",
+        "quarantine = /srv/wait",
+        "server = https://x",
+        "interval = 0",
+        "max_size = 0",
+        "filter = no slashes",
+        "after = burn",
+    ] {
+        assert_eq!(imap_mistakes(more).len(), 1, "{more}: {:?}", imap_mistakes(more));
+    }
+    for more in ["after = seen", "deliver = /srv/in", "after = move /srv/in/done", "password = x", "since = hier"] {
+        assert!(load_text(&format!("{DIRECTORY}{more}")).is_err(), "{more}");
+    }
+    let missing = load_text("[l]\nlauncher = imap\n").unwrap_err();
+    assert_eq!(missing.len(), 4, "{}", lines(&missing).join("\n"));
+    let twice = lines(&load_text(&format!("{IMAP}{IMAP}")).unwrap_err());
+    assert!(twice.len() == 1 && twice[0].starts_with("t.ini:7: ") && twice[0].contains("t.ini:1"), "{twice:?}");
+}
+
+#[test]
+fn clear_text_is_for_loopback_unless_it_is_allowed() {
+    for host in ["localhost", "127.0.0.1:143", "[::1]"] {
+        let text = IMAP.replace("imap.example.test", host);
+        assert_eq!(good(&format!("{text}tls = none")).launchers[0].server.as_ref().unwrap().port, 143);
+    }
+    assert_eq!(imap("tls = none\nallow_clear_text = yes").tls, launcher::Tls::None);
+}
+
+#[test]
+fn an_option_that_stands_twice_in_a_launcher_counts_last_and_is_told() {
+    let config = good(&format!("{IMAP}after = seen\nafter = delete\nfilter = /a.*/\nfilter = /b.*/"));
+    assert_eq!(config.launchers[0].after, Disposition::Delete);
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+    assert_eq!(config.warnings[0].place.line, 7);
+}
+
+#[test]
+fn the_blanks_of_a_google_application_password_are_dropped() {
+    let of = |server: &str, password: &str| {
+        let text = IMAP.replace("imap.example.test", server).replace("password = p", &format!("password = {password}"));
+        good(&text).launchers[0].password.clone().unwrap().reveal().to_owned()
+    };
+    assert_eq!(of("imap.gmail.com", "abcd efgh ijkl mnop"), "abcdefghijklmnop");
+    assert_eq!(of("imap.googlemail.com:993", "abcd efgh ijkl mnop"), "abcdefghijklmnop");
+    assert_eq!(of("imap.example.test", "abcd efgh ijkl mnop"), "abcd efgh ijkl mnop");
+    assert_eq!(of("imap.gmail.com", "abc defgh ijkl mnop"), "abc defgh ijkl mnop");
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_a_mistake_that_does_not_show_it() {
+    let text = IMAP.replace("password = p", "password = file:/nonexistent/s\npasword = hunter2");
+    let mistakes = lines(&load_text(&text).unwrap_err());
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    assert!(mistakes[0].starts_with("t.ini:5: ") && mistakes[0].contains("/nonexistent/s"));
+    assert!(mistakes[1].contains("did you mean \"password\"") && !mistakes.concat().contains("hunter2"));
+}
+
+#[test]
+fn explain_says_every_value_and_its_place_but_no_secret() {
+    let config = good(&format!(
+        "interval = 1h\n{IMAP}filter = /a.*/\nfilter = /b.*/\n[t]\nclient = yes\naccept = 1\nconnect = 2"
+    ));
+    let of = |section: &str, option: &str| -> Vec<(String, Option<usize>)> {
+        config
+            .explain()
+            .iter()
+            .filter(|e| e.section.as_ref().is_some_and(|s| s.as_str() == section) && e.option == option)
+            .map(|e| (e.value.clone(), e.place.as_ref().map(|p| p.line)))
+            .collect()
+    };
+    assert_eq!(of("l", "password"), [("***".to_owned(), Some(6))]);
+    assert_eq!(of("l", "interval"), [("1h".to_owned(), Some(1))]);
+    assert_eq!(of("l", "filter").len(), 2);
+    assert_eq!(of("l", "source"), [("INBOX".to_owned(), None)]);
+    assert_eq!(of("t", "TIMEOUTbusy"), [("300".to_owned(), None)]);
+    assert!(config.explain().iter().any(|e| e.section.is_none() && e.option == "state"));
+}
+
+#[test]
+fn places_tell_where_an_option_stands_and_do_not_take_part_in_equality() {
+    let (first, second) = (client("delay = yes"), client("; comment\n\ndelay = yes"));
+    assert_eq!(first, second);
+    assert_eq!(first.places.of("delay").line, 5);
+    assert_eq!(second.places.of("delay").line, 7);
+    assert_eq!(first.places.of("cert").line, 1);
+    assert_ne!(first, client("delay = no"));
+}
+
+#[test]
+fn idioms_of_real_files_load() {
+    let text = "# a comment\n; another\n  client = yes\ncert = C:\\stunnel\\cert.pem\npid =\nsocket = l:TCP_NODELAY=1\n\
+        socket = r:TCP_NODELAY=1\nTIMEOUTclose = 0\nfips = no\nsyslog = no\ndebug = 7\noutput = /var/log/stunnel.log\n\
+        options = NO_SSLv2\noptions = SINGLE_DH_USE\nsetEnv_is_no_option_here = 1\n"
+        .replace("setEnv_is_no_option_here = 1\n", "")
+        + "[389] \naccept=:::1636\nconnect=ldap.example.test:636\nOCSPaia = no \nretry = yes\n\
+           [gemini wss]\nACCEPT = 127.0.0.1:1965\nConnect = example.test:443\nverify = 2\ndelay = yes\n\
+           [redis]\naccept = 6380\nconnect = 10.0.0.1:6379\nverifyChain = no\nsslVersion = all\n\
+           ciphers = DEFAULT@SECLEVEL=1\nsecurityLevel = 0\n\
+           [old]\naccept = localhost:pop3\nconnect = pop.example.test:pop3s\nsslVersion = SSLv3\n\
+           [server]\nclient = no\naccept = 0.0.0.0:443\nconnect = 80\nsslVersion = TLSv1\n";
+    let config = good(&text);
+    assert_eq!(config.tunnels.len(), 5);
+    assert_eq!(config.tunnels[0].accept[0].host.as_deref(), Some("::"));
+    assert_eq!(config.tunnels[3].connect[0].port, 995);
+    assert_eq!(config.global.pid, None);
+}
+
+#[test]
+fn idioms_that_stay_mistakes_say_why() {
+    for (text, words) in [
+        ("[x]\ncert = c\nclient = ${CLIENT}\naccept = 1\nconnect = 2", "either 'yes' or 'no'"),
+        ("[x]\nclient = yes\naccept = 1\nconnect = h:${PORT}", "Unknown TCP service"),
+        ("[x]\nclient = yes\naccept = 1\nconnect = 2\ncert = ~/c.pem", "`~` is not expanded"),
+        ("[x]\nclient = yes\naccept = 1\nexec = /bin/cat\nexecargs = cat -", "not in this version"),
+        ("[x]\nclient = yes\naccept = 1\nconnect = 2\nPSKsecrets = /x\nciphers = PSK", "PSK"),
+        ("chroot = /var/run\n[x]\nclient = yes\naccept = 1\nconnect = 2", "not in this version"),
+        ("[x]\naccept = 1\nconnect = 2", "TLS server needs a certificate"),
+    ] {
+        let mistakes = lines(&load_text(text).unwrap_err());
+        assert!(mistakes[0].contains(words), "{text}: {mistakes:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = load_bytes(Path::new("t.ini"), &bytes, &Overrides::default());
+    }
+
+    #[test]
+    fn no_lines_make_it_panic(
+        lines in proptest::collection::vec(
+            (0_usize..option::all().len(), "[ -~é]{0,12}|yes|no|0|/a/|127.0.0.1:1", 0_u8..8), 0..30),
+    ) {
+        let mut text = String::new();
+        for (row, value, section) in lines {
+            if section == 0 {
+                text.push_str("[s]\nclient = yes\n");
+            } else if section == 1 {
+                text.push_str("[l]\nlauncher = imap\n");
+            }
+            text.push_str(&format!("{} = {value}\n", option::all()[row].name));
+        }
+        if let Err(mistakes) = load_text(&text) {
+            prop_assert!(!mistakes.is_empty());
+        }
+    }
+}

@@ -1,0 +1,827 @@
+//! Values of options: one parser for each type, text in, typed value or one sentence out.
+//!
+//! Not a table: which option has which type stands in [`option`](super::option). Where stunnel has a sentence of its
+//! own for a mistake, the English text holds it, because people search for it.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+
+use super::launcher::Since;
+use super::tunnel::{Setting, Side, SocketOption};
+use super::{Address, ini};
+use crate::event::Level;
+use crate::model::{Digest, Disposition};
+use crate::secret::Secret;
+use crate::text;
+use crate::text::Text;
+
+/// `yes` or `no`, as in stunnel; `oui` and `non` besides.
+///
+/// # Errors
+/// Anything else.
+pub fn yes_no(value: &str) -> Result<bool, Text> {
+    match value.to_lowercase().as_str() {
+        "yes" | "oui" => Ok(true),
+        "no" | "non" => Ok(false),
+        _ => Err(text!(
+            "The argument needs to be either 'yes' or 'no', not {value:?} (a comment needs a line of its own)",
+            "attendu « yes » ou « no » et non {value:?} (un commentaire va sur sa propre ligne)"
+        )),
+    }
+}
+
+/// A duration: `90s`, `5m`, `1h`, `30d`, `2h30m`; a bare number is seconds.
+///
+/// # Errors
+/// Anything else, or more than 100 years.
+pub fn duration(value: &str) -> Result<Duration, Text> {
+    let wrong = || {
+        text!(
+            "{value:?} is no duration: expected 90s, 5m, 1h, 30d, 2h30m or a number of seconds",
+            "{value:?} n'est pas une durée : attendu 90s, 5m, 1h, 30d, 2h30m ou un nombre de secondes"
+        )
+    };
+    seconds(value).filter(|seconds| *seconds <= LONGEST).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// The same, where a negative number stands for "never" (`TIMEOUTidle`).
+///
+/// # Errors
+/// As [`duration`].
+pub fn duration_or_never(value: &str) -> Result<Option<Duration>, Text> {
+    match value.strip_prefix('-') {
+        Some(rest) => duration(rest).map(|_| None),
+        None => duration(value).map(Some),
+    }
+}
+
+/// A duration, or a cron expression of five fields: the latter is known, but not in this version.
+///
+/// # Errors
+/// Neither, or zero.
+pub fn interval(value: &str) -> Result<Duration, Text> {
+    if value.split_whitespace().count() == 5 {
+        return Err(not_yet(value));
+    }
+    match duration(value)? {
+        Duration::ZERO => Err(text!("an interval is at least one second", "un intervalle vaut au moins une seconde")),
+        some => Ok(some),
+    }
+}
+
+/// A size in bytes: `20K`, `150M`, `4G`, `1T`, powers of 1024; a bare number is bytes.
+///
+/// # Errors
+/// Anything else, or zero.
+pub fn size(value: &str) -> Result<u64, Text> {
+    let wrong = || {
+        text!(
+            "{value:?} is no size: expected 20K, 150M, 4G or a number of bytes",
+            "{value:?} n'est pas une taille : attendu 20K, 150M, 4G ou un nombre d'octets"
+        )
+    };
+    let digits = value.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match value[digits.len()..].trim().to_ascii_uppercase().as_str() {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let number = if digits.bytes().all(|b| b.is_ascii_digit()) { digits.parse::<u64>().ok() } else { None };
+    number.and_then(|n| n.checked_mul(1 << shift)).filter(|n| *n > 0).ok_or_else(wrong)
+}
+
+/// A whole number in decimal, as `strtol` takes it.
+///
+/// # Errors
+/// Anything else.
+pub fn number(value: &str) -> Result<i64, Text> {
+    value.parse().map_err(|_| text!("{value:?} is no whole number", "{value:?} n'est pas un nombre entier"))
+}
+
+/// An address of a tunnel: `PORT`, `HOST:PORT` split at the last colon, `::1:993`, `[::1]:993`. A name of a service
+/// (`pop3s`) stands for its port.
+///
+/// # Errors
+/// No port, a port above 65535, an unknown name.
+pub fn address(value: &str) -> Result<Address, Text> {
+    if value.starts_with('/') {
+        return Err(text!(
+            "a Unix socket ({value}): not in this version",
+            "une socket Unix ({value}) : pas dans cette version"
+        ));
+    }
+    let (host, port) = value.rsplit_once(':').map_or((None, value), |(host, port)| (Some(host), port));
+    let host = host.map(without_brackets).transpose().map_err(|()| bad_brackets(value))?;
+    let port = port_of(port)?;
+    Ok(Address { host: host.filter(|host| !host.is_empty()).map(str::to_owned), port })
+}
+
+/// The server of a launcher: `host[:port]`. An IPv6 address with a port needs its brackets.
+///
+/// # Errors
+/// No host, a port above 65535, an unknown name.
+pub fn server(value: &str) -> Result<(String, Option<u16>), Text> {
+    let bare = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(value);
+    if Ipv6Addr::from_str(bare).is_ok() {
+        return Ok((bare.to_owned(), None));
+    }
+    let (host, port) = match value.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port_of(port)?)),
+        None => (value, None),
+    };
+    let host = without_brackets(host).map_err(|()| bad_brackets(value))?;
+    if host.is_empty() || host.contains(char::is_whitespace) || host.contains('/') {
+        return Err(text!(
+            "{value:?} is no server: expected host or host:port, without https://",
+            "{value:?} n'est pas un serveur : attendu hôte ou hôte:port, sans https://"
+        ));
+    }
+    Ok((host.to_owned(), port))
+}
+
+/// `debug`: a level by number or by name, with a facility in front where `global` says so.
+///
+/// # Errors
+/// An unknown level or facility.
+pub fn debug(value: &str, global: bool) -> Result<(Option<u8>, Level), Text> {
+    let (facility, level) = value.split_once('.').map_or((None, value), |(facility, level)| (Some(facility), level));
+    if facility.is_some() && !global {
+        return Err(text!(
+            "a facility is only valid before the first section",
+            "une catégorie de syslog ne vaut qu'avant la première section"
+        ));
+    }
+    let facility = facility.map(facility_number).transpose()?;
+    let word = level.to_lowercase();
+    let alias = match word.as_str() {
+        "emergency" | "panic" => "emerg",
+        "critical" => "crit",
+        "error" => "err",
+        "warn" => "warning",
+        "information" => "info",
+        other => other,
+    };
+    let found = Level::ALL.into_iter().find(|l| l.as_str() == alias || l.number().to_string() == alias);
+    let level = found.ok_or_else(|| {
+        text!(
+            "Illegal debug level {value:?}: expected 0 to 7, or emerg, alert, crit, err, warning, notice, info, debug",
+            "niveau inconnu {value:?} : attendu 0 à 7, ou emerg, alert, crit, err, warning, notice, info, debug"
+        )
+    })?;
+    Ok((facility, level))
+}
+
+/// `socket = a|l|r:NAME=VALUE`. `Ok(Err(warning))`: an option of stunnel that is accepted without effect.
+///
+/// # Errors
+/// Another form, a name that no system has, a value that does not fit, and what would restrict access if it worked.
+pub fn socket(value: &str) -> Result<Result<SocketOption, Text>, Text> {
+    let parts = value.split_once(':').and_then(|(side, rest)| Some((side, rest.split_once('=')?)));
+    let Some((side, (name, value))) = parts else {
+        return Err(text!(
+            "{value:?}: expected a|l|r:OPTION=VALUE, as in l:TCP_NODELAY=1",
+            "{value:?} : attendu a|l|r:OPTION=VALEUR, comme l:TCP_NODELAY=1"
+        ));
+    };
+    let side = match side.trim() {
+        "a" => Side::Accept,
+        "l" => Side::Local,
+        "r" => Side::Remote,
+        other => {
+            return Err(text!(
+                "socket {other:?}: expected a (accept), l (local) or r (remote)",
+                "socket {other:?} : attendu a (accept), l (locale) ou r (distante)"
+            ));
+        }
+    };
+    let (name, value) = (name.trim(), value.trim());
+    Ok(match setting(name, value)? {
+        Some(setting) => Ok(SocketOption { side, setting }),
+        None => Err(text!("{name} is left at the system's value", "{name} reste à la valeur du système")),
+    })
+}
+
+/// Protocol versions of stunnel's vocabulary, by age: 0 SSLv3, 1 TLSv1, 2 TLSv1.1, 3 TLSv1.2, 4 TLSv1.3; `None` is
+/// `all`.
+///
+/// # Errors
+/// Anything else.
+pub fn tls_version(value: &str) -> Result<Option<u8>, Text> {
+    match value.to_ascii_lowercase().as_str() {
+        "all" => Ok(None),
+        "sslv3" => Ok(Some(0)),
+        "tlsv1" | "tlsv1.0" => Ok(Some(1)),
+        "tlsv1.1" => Ok(Some(2)),
+        "tlsv1.2" => Ok(Some(3)),
+        "tlsv1.3" => Ok(Some(4)),
+        _ => Err(text!(
+            "Invalid protocol version {value:?}: expected all, TLSv1.2 or TLSv1.3",
+            "version de protocole inconnue {value:?} : attendu all, TLSv1.2 ou TLSv1.3"
+        )),
+    }
+}
+
+/// `options = [-]NAME`: whether it is set, and the name in upper case without `SSL_OP_`.
+///
+/// # Errors
+/// A name that OpenSSL does not have.
+pub fn tls_option(value: &str) -> Result<(bool, String), Text> {
+    let (set, name) = value.strip_prefix('-').map_or((true, value), |rest| (false, rest));
+    let upper = name.trim().to_ascii_uppercase();
+    let name = upper.strip_prefix("SSL_OP_").unwrap_or(&upper);
+    if OPENSSL_OPTIONS.contains(&name) {
+        return Ok((set, name.to_owned()));
+    }
+    Err(text!("Illegal TLS option {value:?}: OpenSSL has none of this name", "option TLS inconnue : {value:?}"))
+}
+
+/// `pin`: SHA-256 of a public key, in hex (colons allowed) or base64, with or without `sha256:` or `sha256//`.
+///
+/// # Errors
+/// Anything else.
+pub fn pin(value: &str) -> Result<Digest, Text> {
+    let lower = value.to_ascii_lowercase();
+    let skip = ["sha256//", "sha256:", "sha256/"].into_iter().find(|p| lower.starts_with(p)).map_or(0, str::len);
+    let bare = value.get(skip..).unwrap_or_default().trim();
+    if let Some(digest) = Digest::from_hex(&bare.replace(':', "")) {
+        return Ok(digest);
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(bare).ok();
+    bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Digest).ok_or_else(|| {
+        text!(
+            "{value:?} is no pin: expected the SHA-256 of a public key, 64 hex digits or 44 characters of base64",
+            "{value:?} n'est pas un `pin` : attendu le SHA-256 d'une clé publique, 64 chiffres hexadécimaux ou 44 \
+             caractères base64"
+        )
+    })
+}
+
+/// `since`: `YYYY-MM-DD`, or a duration back from now.
+///
+/// # Errors
+/// Neither.
+pub fn since(value: &str) -> Result<Since, Text> {
+    if let Ok(back) = duration(value) {
+        return Ok(Since::Back(back));
+    }
+    let digits = value.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() });
+    let date = if value.len() == 10 && digits { jiff::civil::Date::from_str(value).ok() } else { None };
+    date.map(Since::Date).ok_or_else(|| {
+        text!(
+            "{value:?}: expected a date YYYY-MM-DD or a duration such as 30d",
+            "{value:?} : attendu une date AAAA-MM-JJ ou une durée telle que 30d"
+        )
+    })
+}
+
+/// `after` and `after_empty`.
+///
+/// # Errors
+/// An unknown word, `move` without a folder, `category` (not in this version).
+pub fn after(value: &str) -> Result<Disposition, Text> {
+    let (word, rest) = value.split_once(char::is_whitespace).map_or((value, ""), |(word, rest)| (word, rest.trim()));
+    match (ini::fold(word).as_str(), rest) {
+        ("leave" | "laisser", "") => Ok(Disposition::Leave),
+        ("seen" | "lu", "") => Ok(Disposition::Seen),
+        ("flag" | "marquer", "") => Ok(Disposition::Flag),
+        ("delete" | "supprimer", "") => Ok(Disposition::Delete),
+        ("category" | "categorie", _) => Err(not_yet(value)),
+        ("move" | "deplacer", "") => {
+            Err(text!("`move` needs the folder: move FOLDER", "`move` demande le dossier : move DOSSIER"))
+        }
+        ("move" | "deplacer", folder) => Ok(Disposition::Move(folder.to_owned())),
+        _ => Err(text!(
+            "{value:?}: expected leave, seen, flag, move FOLDER or delete",
+            "{value:?} : attendu leave, seen, flag, move DOSSIER ou delete"
+        )),
+    }
+}
+
+/// An IP address (`checkIP`).
+///
+/// # Errors
+/// Anything else.
+pub fn ip(value: &str) -> Result<IpAddr, Text> {
+    value.parse().map_err(|_| text!("{value:?} is no IP address", "{value:?} n'est pas une adresse IP"))
+}
+
+/// A path, made absolute: relative ones start at the working directory, as in stunnel.
+///
+/// # Errors
+/// An empty one.
+pub fn path(value: &str) -> Result<PathBuf, Text> {
+    if value.is_empty() {
+        return Err(empty());
+    }
+    if value == "~" || value.starts_with("~/") {
+        return Err(text!(
+            "{value}: `~` is not expanded, write the whole path",
+            "{value} : `~` n'est pas développé, écrire le chemin entier"
+        ));
+    }
+    std::path::absolute(value).map_err(|error| text!("{value}: {error}", "{value} : {error}"))
+}
+
+/// A text that is not empty.
+///
+/// # Errors
+/// An empty one.
+pub fn some(value: &str) -> Result<String, Text> {
+    if value.is_empty() { Err(empty()) } else { Ok(value.to_owned()) }
+}
+
+/// A secret: the text itself, `text:…`, `file:PATH`, `env:NAME`, `credential:NAME` (systemd), `dpapi:BASE64`.
+///
+/// # Errors
+/// A file or variable that is not there or empty; never says the content.
+pub fn secret(value: &str) -> Result<Secret, Text> {
+    let secret = match value.split_once(':') {
+        Some(("text", text)) => text.to_owned(),
+        Some(("file", file)) => secret_file(Path::new(file.trim()))?,
+        Some(("env", name)) => secret_env(name.trim())?,
+        Some(("credential", name)) => secret_credential(name.trim())?,
+        Some(("dpapi", _)) => return Err(no_dpapi()),
+        _ => value.to_owned(),
+    };
+    if secret.is_empty() {
+        return Err(text!("the secret is empty", "le secret est vide"));
+    }
+    Ok(Secret::new(secret))
+}
+
+/// The sentence for what is known but not built.
+pub fn not_yet(what: &str) -> Text {
+    text!("{what}: not in this version", "{what} : pas dans cette version")
+}
+
+/// The sentence for a value that is missing.
+fn empty() -> Text {
+    text!("a value is missing after `=`", "il manque une valeur après « = »")
+}
+
+fn seconds(value: &str) -> Option<u64> {
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        return value.parse().ok();
+    }
+    let (mut rest, mut total) = (value.trim(), 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: u64 = rest.get(..digits)?.parse().ok()?;
+        let unit = rest.get(digits..)?.trim_start();
+        let factor = match unit.chars().next()?.to_ascii_lowercase() {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' | 'j' => 86_400,
+            _ => return None,
+        };
+        total = total.checked_add(number.checked_mul(factor)?)?;
+        rest = unit[1..].trim_start();
+    }
+    (!value.trim().is_empty()).then_some(total)
+}
+
+fn without_brackets(host: &str) -> Result<&str, ()> {
+    match (host.strip_prefix('['), host.contains([']', '['])) {
+        (Some(rest), _) => rest.strip_suffix(']').filter(|inner| Ipv6Addr::from_str(inner).is_ok()).ok_or(()),
+        (None, true) => Err(()),
+        (None, false) => Ok(host),
+    }
+}
+
+fn bad_brackets(value: &str) -> Text {
+    text!(
+        "{value:?}: brackets are for IPv6 addresses, as in [::1]:993",
+        "{value:?} : les crochets sont pour les adresses IPv6, comme [::1]:993"
+    )
+}
+
+fn port_of(port: &str) -> Result<u16, Text> {
+    let port = port.trim();
+    if port.is_empty() {
+        return Err(text!("the port is missing", "il manque le port"));
+    }
+    if port.bytes().all(|b| b.is_ascii_digit()) {
+        return port
+            .parse()
+            .map_err(|_| text!("port {port}: expected at most 65535", "port {port} : attendu 65535 au plus"));
+    }
+    let lower = port.to_ascii_lowercase();
+    SERVICES.iter().find(|(name, _)| *name == lower).map(|(_, port)| *port).ok_or_else(|| {
+        text!(
+            "Unknown TCP service {port:?}: expected a port number or a name such as pop3s",
+            "service TCP inconnu : {port:?} ; attendu un numéro de port ou un nom tel que pop3s"
+        )
+    })
+}
+
+fn facility_number(name: &str) -> Result<u8, Text> {
+    let lower = name.to_lowercase();
+    FACILITIES
+        .iter()
+        .find(|(known, _)| *known == lower)
+        .map(|(_, number)| *number)
+        .ok_or_else(|| text!("Illegal syslog facility {name:?}", "catégorie de syslog inconnue : {name:?}"))
+}
+
+/// `None`: known to systems, without effect here.
+fn setting(name: &str, value: &str) -> Result<Option<Setting>, Text> {
+    let seconds = |v| count(name, v).map(|n| Duration::from_secs(u64::from(n)));
+    Ok(Some(match name {
+        "TCP_NODELAY" => Setting::NoDelay(flag(name, value)?),
+        "SO_KEEPALIVE" => Setting::KeepAlive(flag(name, value)?),
+        "SO_REUSEADDR" => Setting::ReuseAddr(flag(name, value)?),
+        "TCP_KEEPIDLE" => Setting::KeepIdle(seconds(value)?),
+        "TCP_KEEPINTVL" => Setting::KeepInterval(seconds(value)?),
+        "TCP_KEEPCNT" => Setting::KeepCount(count(name, value)?),
+        "SO_RCVBUF" => Setting::ReceiveBuffer(count(name, value)? as usize),
+        "SO_SNDBUF" => Setting::SendBuffer(count(name, value)? as usize),
+        "SO_LINGER" => {
+            let (on, time) = value.split_once(':').unwrap_or((value, "0"));
+            let time = seconds(time)?;
+            Setting::Linger(flag(name, on)?.then_some(time))
+        }
+        name if RESTRICTING.contains(&name) => return Err(not_yet(name)),
+        name if OTHER_SOCKET_OPTIONS.contains(&name) => return Ok(None),
+        name => {
+            let upper = name.to_uppercase();
+            return Err(text!(
+                "Illegal socket option {name:?}: names are in upper case, as in TCP_NODELAY (did you mean {upper}?)",
+                "option de socket inconnue : {name:?} ; les noms sont en majuscules, comme TCP_NODELAY (et non {upper} ?)"
+            ));
+        }
+    }))
+}
+
+fn flag(name: &str, value: &str) -> Result<bool, Text> {
+    match value {
+        "1" => Ok(true),
+        "0" => Ok(false),
+        other => yes_no(other)
+            .map_err(|_| text!("{name}={value}: expected yes, no, 1 or 0", "{name}={value} : attendu yes, no, 1 ou 0")),
+    }
+}
+
+fn count(name: &str, value: &str) -> Result<u32, Text> {
+    value
+        .parse()
+        .ok()
+        .filter(|n| i32::try_from(*n).is_ok())
+        .ok_or_else(|| text!("{name}={value}: expected a whole number", "{name}={value} : attendu un nombre entier"))
+}
+
+fn secret_file(path: &Path) -> Result<String, Text> {
+    use std::io::Read as _;
+    let mut content = Vec::new();
+    let shown = path.display();
+    let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_SECRET).read_to_end(&mut content));
+    read.map_err(|error| {
+        text!(
+            "the secret's file {shown} cannot be read: {error}",
+            "le fichier du secret {shown} est illisible : {error}"
+        )
+    })?;
+    let text = String::from_utf8(content).map_err(|_| {
+        text!("the secret's file {shown} is not UTF-8 text", "le fichier du secret {shown} n'est pas du texte UTF-8")
+    })?;
+    Ok(text.trim_start_matches('\u{FEFF}').trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn secret_env(name: &str) -> Result<String, Text> {
+    std::env::var(name).map_err(|_| {
+        text!("the environment variable {name:?} is not set", "la variable d'environnement {name:?} n'est pas définie")
+    })
+}
+
+/// systemd's `LoadCredential=`: a file in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+fn secret_credential(name: &str) -> Result<String, Text> {
+    if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
+        return Err(text!("credential {name:?}: expected a plain name", "credential {name:?} : attendu un nom simple"));
+    }
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+        text!(
+            "credential:{name} works below systemd only, with LoadCredential={name}:FILE in the unit",
+            "credential:{name} ne vaut que sous systemd, avec LoadCredential={name}:FICHIER dans l'unité"
+        )
+    })?;
+    secret_file(&Path::new(&directory).join(name))
+}
+
+fn no_dpapi() -> Text {
+    if cfg!(windows) {
+        return not_yet("dpapi:");
+    }
+    text!(
+        "dpapi: works on Windows only; use file:PATH, env:NAME or credential:NAME",
+        "dpapi: ne vaut que sous Windows ; utiliser file:CHEMIN, env:NOM ou credential:NOM"
+    )
+}
+
+/// 100 years in seconds: more would overflow clocks.
+const LONGEST: u64 = 100 * 366 * 86_400;
+/// Bytes of a secret's file.
+const LARGEST_SECRET: u64 = 64 << 10;
+
+/// IANA service names that mail tunnels use (RFC 6335 registry).
+const SERVICES: [(&str, u16); 24] = [
+    ("ftp", 21),
+    ("ssh", 22),
+    ("telnet", 23),
+    ("smtp", 25),
+    ("http", 80),
+    ("pop3", 110),
+    ("pop-3", 110),
+    ("nntp", 119),
+    ("imap", 143),
+    ("imap2", 143),
+    ("ldap", 389),
+    ("https", 443),
+    ("smtps", 465),
+    ("ssmtp", 465),
+    ("submissions", 465),
+    ("syslog-tls", 6514),
+    ("nntps", 563),
+    ("submission", 587),
+    ("ldaps", 636),
+    ("ftps", 990),
+    ("telnets", 992),
+    ("imaps", 993),
+    ("pop3s", 995),
+    ("postgresql", 5432),
+];
+
+/// RFC 5424, 6.2.1.
+const FACILITIES: [(&str, u8); 21] = [
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("security", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("cron", 9),
+    ("authpriv", 10),
+    ("ftp", 11),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
+/// Socket options that restrict who reaches a socket: without effect they would open more than was asked for.
+const RESTRICTING: [&str; 2] = ["SO_BINDTODEVICE", "IPV6_V6ONLY"];
+
+/// Socket options that stunnel knows and that only tune.
+const OTHER_SOCKET_OPTIONS: [&str; 19] = [
+    "SO_DEBUG",
+    "SO_DONTROUTE",
+    "SO_OOBINLINE",
+    "SO_RCVLOWAT",
+    "SO_SNDLOWAT",
+    "SO_RCVTIMEO",
+    "SO_SNDTIMEO",
+    "SO_USELOOPBACK",
+    "SO_EXCLUSIVEADDRUSE",
+    "SO_BSDCOMPAT",
+    "SO_PRIORITY",
+    "SO_REUSEPORT",
+    "TCP_MAXSEG",
+    "TCP_CORK",
+    "TCP_QUICKACK",
+    "IP_TOS",
+    "IP_TTL",
+    "IP_FREEBIND",
+    "IP_BIND_ADDRESS_NO_PORT",
+];
+
+/// Names of `SSL_CTX_set_options(3)` as stunnel lists them.
+pub(super) const OPENSSL_OPTIONS: [&str; 56] = [
+    "ALL",
+    "ALLOW_CLIENT_RENEGOTIATION",
+    "ALLOW_NO_DHE_KEX",
+    "ALLOW_UNSAFE_LEGACY_RENEGOTIATION",
+    "CIPHER_SERVER_PREFERENCE",
+    "CISCO_ANYCONNECT",
+    "CLEANSE_PLAINTEXT",
+    "COOKIE_EXCHANGE",
+    "CRYPTOPRO_TLSEXT_BUG",
+    "DISABLE_TLSEXT_CA_NAMES",
+    "DONT_INSERT_EMPTY_FRAGMENTS",
+    "ENABLE_KTLS",
+    "ENABLE_MIDDLEBOX_COMPAT",
+    "EPHEMERAL_RSA",
+    "IGNORE_UNEXPECTED_EOF",
+    "LEGACY_SERVER_CONNECT",
+    "MICROSOFT_BIG_SSLV3_BUFFER",
+    "MICROSOFT_SESS_ID_BUG",
+    "MSIE_SSLV2_RSA_PADDING",
+    "NETSCAPE_CA_DN_BUG",
+    "NETSCAPE_CHALLENGE_BUG",
+    "NETSCAPE_DEMO_CIPHER_CHANGE_BUG",
+    "NETSCAPE_REUSE_CIPHER_CHANGE_BUG",
+    "NO_ANTI_REPLAY",
+    "NO_COMPRESSION",
+    "NO_DTLSV1",
+    "NO_DTLSV1_2",
+    "NO_ENCRYPT_THEN_MAC",
+    "NO_EXTENDED_MASTER_SECRET",
+    "NO_QUERY_MTU",
+    "NO_RENEGOTIATION",
+    "NO_RX_CERTIFICATE_COMPRESSION",
+    "NO_SESSION_RESUMPTION_ON_RENEGOTIATION",
+    "NO_SSLV2",
+    "NO_SSLV3",
+    "NO_TICKET",
+    "NO_TLSV1",
+    "NO_TLSV1.1",
+    "NO_TLSV1.2",
+    "NO_TLSV1.3",
+    "NO_TLSV1_1",
+    "NO_TLSV1_2",
+    "NO_TLSV1_3",
+    "NO_TX_CERTIFICATE_COMPRESSION",
+    "PKCS1_CHECK_1",
+    "PKCS1_CHECK_2",
+    "PRIORITIZE_CHACHA",
+    "SAFARI_ECDHE_ECDSA_BUG",
+    "SINGLE_DH_USE",
+    "SINGLE_ECDH_USE",
+    "SSLEAY_080_CLIENT_DH_BUG",
+    "SSLREF2_REUSE_CERT_TYPE_BUG",
+    "TLSEXT_PADDING",
+    "TLS_BLOCK_PADDING_BUG",
+    "TLS_D5_BUG",
+    "TLS_ROLLBACK_BUG",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units_and_bare_numbers_are_seconds() {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("5m", 300),
+            ("1h", 3600),
+            ("30d", 2_592_000),
+            ("30j", 2_592_000),
+            ("2h30m", 9000),
+            ("2h 30m", 9000),
+            ("7", 7),
+            ("0", 0),
+        ] {
+            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "5x", "m", "-5", "5 5", "1.5h", "9999999999999999999999", "99999999999d", "é", "5é"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        assert_eq!(duration_or_never("-1").unwrap(), None);
+        assert!(interval("0").is_err());
+        assert!(interval("*/5 * * * *").unwrap_err().en.contains("not in this version"));
+    }
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        assert_eq!(size("20K").unwrap(), 20 << 10);
+        assert_eq!(size("150M").unwrap(), 150 << 20);
+        assert_eq!(size("4 g").unwrap(), 4 << 30);
+        for text in ["", "0", "K", "4X", "-4M", "1é", "99999999999T", "4KB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_split_at_the_last_colon() {
+        let at = |host: &str, port| Address { host: Some(host.to_owned()), port };
+        assert_eq!(address("995").unwrap(), Address { host: None, port: 995 });
+        assert_eq!(address("pop3s").unwrap(), Address { host: None, port: 995 });
+        assert_eq!(address("pop.gmail.com:995").unwrap(), at("pop.gmail.com", 995));
+        assert_eq!(address("::1:993").unwrap(), at("::1", 993));
+        assert_eq!(address("[::1]:imaps").unwrap(), at("::1", 993));
+        assert_eq!(address(":::1636").unwrap(), at("::", 1636));
+        for text in ["", "99999", "h:65536", "h:", "notaservice", "[::1]", "[x]:1", "x]:1", "/run/x.sock"] {
+            assert!(address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn servers_may_leave_the_port_out() {
+        assert_eq!(server("imap.gmail.com").unwrap(), ("imap.gmail.com".to_owned(), None));
+        assert_eq!(server("h:993").unwrap(), ("h".to_owned(), Some(993)));
+        assert_eq!(server("::1").unwrap(), ("::1".to_owned(), None));
+        assert_eq!(server("[::1]:143").unwrap(), ("::1".to_owned(), Some(143)));
+        for text in ["", ":993", "https://x", "a b", "h:x"] {
+            assert!(server(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_takes_numbers_names_and_a_facility() {
+        assert_eq!(debug("7", false).unwrap(), (None, Level::Debug));
+        assert_eq!(debug("Local3.Warning", true).unwrap(), (Some(19), Level::Warning));
+        assert!(debug("local3.info", false).is_err());
+        assert!(debug("loud", true).is_err() && debug("9", true).is_err() && debug("bogus.info", true).is_err());
+    }
+
+    #[test]
+    fn socket_options_act_warn_or_fail() {
+        let nodelay = SocketOption { side: Side::Local, setting: Setting::NoDelay(true) };
+        assert_eq!(socket("l:TCP_NODELAY=1").unwrap().unwrap(), nodelay);
+        let linger = SocketOption { side: Side::Remote, setting: Setting::Linger(Some(Duration::from_secs(5))) };
+        assert_eq!(socket("r:SO_LINGER=1:5").unwrap().unwrap(), linger);
+        assert!(socket("l:IP_TOS=16").unwrap().is_err());
+        for text in ["l:tcp_nodelay=1", "x:TCP_NODELAY=1", "TCP_NODELAY=1", "l:TCP_KEEPCNT=-1", "r:SO_BINDTODEVICE=lo"]
+        {
+            assert!(socket(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn pins_are_hex_or_base64() {
+        let digest = Digest::of(b"key");
+        let hex = digest.to_string();
+        let colons: Vec<&str> = (0..32).map(|i| &hex[2 * i..2 * i + 2]).collect();
+        let base64 = base64::engine::general_purpose::STANDARD.encode(digest.0);
+        for text in [
+            hex.clone(),
+            hex.to_uppercase(),
+            colons.join(":"),
+            format!("sha256:{hex}"),
+            format!("sha256//{base64}"),
+            base64,
+        ] {
+            assert_eq!(pin(&text).unwrap(), digest, "{text}");
+        }
+        assert!(pin("").is_err() && pin("sha256:").is_err() && pin("abc").is_err());
+    }
+
+    #[test]
+    fn since_is_a_date_or_a_duration() {
+        assert_eq!(since("2024-02-29").unwrap(), Since::Date(jiff::civil::date(2024, 2, 29)));
+        assert_eq!(since("30d").unwrap(), Since::Back(Duration::from_secs(2_592_000)));
+        for text in ["2023-02-29", "29/02/2024", "2024-02-29T10:00", "hier", "2024-é-9"] {
+            assert!(since(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn after_has_french_twins() {
+        assert_eq!(after("déplacer INBOX/Traités").unwrap(), Disposition::Move("INBOX/Traités".to_owned()));
+        assert_eq!(after("move Done").unwrap(), Disposition::Move("Done".to_owned()));
+        assert_eq!(after("Supprimer").unwrap(), Disposition::Delete);
+        assert!(after("move").is_err() && after("delete now").is_err() && after("").is_err());
+        assert!(after("category X").unwrap_err().en.contains("not in this version"));
+    }
+
+    #[test]
+    fn secrets_come_from_where_they_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("s");
+        std::fs::write(&file, "pässword\r\n").unwrap();
+        assert_eq!(secret(&format!("file:{}", file.display())).unwrap().reveal(), "pässword");
+        assert_eq!(secret("a:b c").unwrap().reveal(), "a:b c");
+        assert_eq!(secret("text:file:x").unwrap().reveal(), "file:x");
+        assert!(secret("env:PERTUIS_TEST_NO_SUCH_VARIABLE").unwrap_err().en.contains("NO_SUCH_VARIABLE"));
+        for text in ["", "text:", "file:/nonexistent", "credential:../x", "dpapi:AAAA"] {
+            assert!(secret(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn yes_and_no_are_the_only_booleans() {
+        assert!(yes_no("YES").unwrap() && yes_no("oui").unwrap() && !yes_no("No").unwrap() && !yes_no("non").unwrap());
+        for text in ["", "true", "1", "on", "yes ; c", "\"yes\""] {
+            assert!(yes_no(text).is_err(), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_value_makes_a_parser_panic(value in "\\PC{0,40}") {
+            let _ = (duration(&value), size(&value), address(&value), server(&value), debug(&value, true));
+            let _ = (socket(&value), tls_version(&value), tls_option(&value), pin(&value), since(&value), after(&value));
+            let _ = (interval(&value), number(&value), ip(&value), yes_no(&value), path(&value));
+        }
+
+        #[test]
+        fn written_addresses_read_back(port in 0_u16.., host in proptest::option::of("[a-z][a-z0-9.]{0,20}")) {
+            let address_ = Address { host, port };
+            proptest::prop_assert_eq!(address(&address_.to_string()).unwrap(), address_);
+        }
+    }
+}
