@@ -386,33 +386,3 @@ mod tests {
         }
     }
 }
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
-}
-
-impl Pattern {
-    /// Temporary.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub fn parse(text: &str) -> Result<Self, crate::text::Text> {
-        let inner = text.strip_prefix('/').and_then(|rest| rest.rsplit_once('/')).map(|(regex, _)| regex);
-        let Some(inner) = inner else {
-            return Err(crate::text!(
-                "a pattern stands between slashes: /regex/flags",
-                "un motif s'écrit entre barres obliques : /regex/options"
-            ));
-        };
-        let regex = fancy_regex::Regex::new(inner).map_err(|error| crate::text::Text::same(error.to_string()))?;
-        Ok(Self { text: text.to_owned(), regex })
-    }
-
-    /// Temporary.
-    pub fn remarks(&self) -> Vec<crate::text::Text> {
-        let _ = &self.regex;
-        Vec::new()
-    }
-}

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::launcher::Tls;
+use crate::config::launcher::{Auth, Tls};
 use crate::config::pattern::Pattern;
 use crate::config::{Check, Place, Places, Trust};
 use crate::delivery::ledger::{self, Ledger};
@@ -199,6 +199,7 @@ fn launcher(deliver: &Path) -> Launcher {
         key: None,
         account: None,
         password: None,
+        auth: Auth::Auto,
         source: "INBOX".into(),
         subfolders: false,
         unseen_only: false,
