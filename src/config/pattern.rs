@@ -1,7 +1,7 @@
 //! File-name patterns: `/regex/flags` in PCRE syntax.
 //!
 //! Not a glob and not an unanchored search: a file name is matched from its first character, as Python's `re.match`
-//! does, because EzGED's own filters are written for that (an unanchored `(?!x).*` would match from the second
+//! does, because the filters of `EzGED` itself are written for that (an unanchored `(?!x).*` would match from the second
 //! character on and refuse nothing). What such a pattern cannot mean, although it reads as if it did, is told by
 //! [`Pattern::remarks`], proved on example names rather than guessed from the text alone.
 
