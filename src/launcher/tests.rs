@@ -14,12 +14,10 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::config::launcher::{Auth, Tls};
 use crate::config::pattern::Pattern;
-use crate::config::{Check, Place, Places, Trust};
 use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::spool::Spool;
-use crate::model::{Digest, Disposition, ItemKey, ServiceName};
+use crate::model::{Digest, Disposition, ItemKey};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, SourceError};
 
 /// A mailbox in memory: messages by key, and what is to go wrong.
@@ -174,49 +172,14 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn launcher(deliver: &Path) -> Launcher {
-    let place = Place { file: Path::new("test.ini").into(), line: 1 };
-    let trust = Trust {
-        check: Check::Off,
-        ca_file: None,
-        ca_path: None,
-        pins: Vec::new(),
-        check_host: Vec::new(),
-        check_email: Vec::new(),
-        check_ip: Vec::new(),
-        dialled_name: false,
-        require: false,
-        probe: false,
-    };
-    Launcher {
-        name: ServiceName::new("factures"),
-        places: Places { section: place, options: BTreeMap::new() },
-        kind: Kind::Imap,
-        enabled: true,
-        server: None,
-        tls: Tls::None,
-        trust,
-        cert: None,
-        key: None,
-        account: None,
-        password: None,
-        auth: Auth::Auto,
-        source: "INBOX".into(),
-        subfolders: false,
-        unseen_only: false,
-        since: None,
-        filter: Vec::new(),
-        filter_from: Vec::new(),
-        filter_subject: Vec::new(),
-        inline: false,
-        max_size: 1 << 20,
-        deliver: deliver.to_owned(),
-        staging: None,
-        after: Disposition::Leave,
-        after_empty: Disposition::Leave,
-        interval: Duration::from_mins(1),
-        quarantine: None,
-        settle: Duration::ZERO,
-    }
+    let deliver = deliver.display();
+    let text = format!(
+        "[factures]\nlauncher = imap\nserver = imap.example.test\naccount = a\npassword = p\n\
+         deliver = {deliver}\nmax_size = 1M\n"
+    );
+    let path = Path::new("test.ini");
+    let config = crate::config::load_bytes(path, text.as_bytes(), &crate::config::Overrides::default());
+    Launcher { settle: Duration::ZERO, ..config.unwrap().launchers.remove(0) }
 }
 
 fn mailbox(count: u32) -> Script {
