@@ -1,0 +1,322 @@
+//! Connecting to a host by name: every address in turn, a time limit for each, and an error that says which.
+//!
+//! Not a pool: each call makes a connection. A [`Dialler`] remembers resolved addresses for a minute and forgets
+//! them as soon as a connection to them fails, since stunnel's habit of resolving once for ever is what its users
+//! suffer from when a provider's addresses change.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use super::options;
+use crate::config::Address;
+use crate::config::tunnel::{Failover, Side, SocketOption};
+use crate::model::{Code, Fault};
+use crate::text;
+use crate::text::Text;
+
+/// Resolves `address` and connects to the first of its addresses that answers within `timeout_each`.
+///
+/// # Errors
+/// Code `resolve` when there is no such name, `connect` when nothing answered; host, addresses and reasons are named.
+pub async fn dial(address: &Address, timeout_each: Duration) -> Result<TcpStream, Fault> {
+    let targets = resolve(address).await?;
+    let mut failures = Vec::new();
+    for target in targets {
+        match attempt(target, timeout_each, &[]).await {
+            Ok(stream) => return Ok(stream),
+            Err(reason) => failures.push((target, reason)),
+        }
+    }
+    Err(nothing_answered(address, &failures))
+}
+
+/// One or more addresses that stand in for each other (`connect` lines, `failover`).
+#[derive(Debug)]
+pub struct Dialler {
+    addresses: Vec<Address>,
+    failover: Failover,
+    /// `delay = yes`: nothing is remembered.
+    remember: bool,
+    timeout_each: Duration,
+    options: Vec<SocketOption>,
+    known: Mutex<Vec<Option<Known>>>,
+    turn: AtomicUsize,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    targets: Vec<SocketAddr>,
+    since: Instant,
+}
+
+/// A connection that a [`Dialler`] made.
+#[derive(Debug)]
+pub struct Dialled {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The host as the configuration writes it: what the certificate must name.
+    pub host: String,
+    /// The address that answered.
+    pub target: SocketAddr,
+}
+
+/// The place of an address in the list, and one of the addresses it resolved to.
+type Candidate = (usize, SocketAddr);
+
+impl Dialler {
+    /// For these addresses; nothing is resolved yet. `timeout_each` is the limit for one attempt.
+    pub fn new(
+        addresses: Vec<Address>,
+        failover: Failover,
+        delay: bool,
+        timeout_each: Duration,
+        options: Vec<SocketOption>,
+    ) -> Self {
+        let known = Mutex::new(vec![None; addresses.len()]);
+        // stunnel starts its round at random, so that many clients spread over the servers from the first moment
+        let start = crate::backoff::jitter(Duration::from_secs(1)).as_millis();
+        let turn = AtomicUsize::new(usize::try_from(start).unwrap_or(0));
+        Self { addresses, failover, remember: !delay, timeout_each, options, known, turn }
+    }
+
+    /// Connects to the first address that answers. When all that were remembered fail, names are resolved again
+    /// and what is new is tried too.
+    ///
+    /// # Errors
+    /// As [`dial`].
+    pub async fn dial(&self) -> Result<Dialled, Fault> {
+        let mut failures = Vec::new();
+        let mut fault = None;
+        let mut tried = Vec::new();
+        // prio: one address after another, so that a later name is not even resolved while the first one answers
+        let rounds = match self.failover {
+            Failover::Prio => (0..self.addresses.len()).map(|index| vec![index]).collect(),
+            Failover::RoundRobin => vec![(0..self.addresses.len()).collect::<Vec<_>>()],
+        };
+        for round in rounds {
+            for fresh in [false, true] {
+                let (candidates, remembered) = self.candidates(&round, fresh, &mut fault).await;
+                for (index, target) in candidates {
+                    if tried.contains(&target) {
+                        continue;
+                    }
+                    tried.push(target);
+                    match attempt(target, self.timeout_each, &self.options).await {
+                        Ok(stream) => {
+                            return Ok(Dialled { stream, host: host_of(&self.addresses[index]).to_owned(), target });
+                        }
+                        Err(reason) => failures.push((target, reason)),
+                    }
+                }
+                self.forget(&round);
+                if !remembered {
+                    break;
+                }
+            }
+        }
+        Err(self.fault(fault, &failures))
+    }
+
+    /// What to try, and whether any of it was remembered rather than resolved just now.
+    async fn candidates(&self, round: &[usize], fresh: bool, fault: &mut Option<Fault>) -> (Vec<Candidate>, bool) {
+        let (mut list, mut remembered) = (Vec::new(), false);
+        for &index in round {
+            if let Some(targets) = self.remembered(index).filter(|_| !fresh) {
+                remembered = true;
+                list.extend(targets.into_iter().map(|target| (index, target)));
+                continue;
+            }
+            match resolve(&self.addresses[index]).await {
+                Ok(targets) => {
+                    self.lock()[index] = Some(Known { targets: targets.clone(), since: Instant::now() });
+                    list.extend(targets.into_iter().map(|target| (index, target)));
+                }
+                Err(error) => *fault = Some(error),
+            }
+        }
+        if self.failover == Failover::RoundRobin && !list.is_empty() && !fresh {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % list.len();
+            list.rotate_left(turn);
+        }
+        (list, remembered)
+    }
+
+    fn remembered(&self, index: usize) -> Option<Vec<SocketAddr>> {
+        let known = self.lock();
+        let known = known[index].as_ref().filter(|known| self.remember && known.since.elapsed() < REMEMBERED)?;
+        Some(known.targets.clone())
+    }
+
+    fn forget(&self, round: &[usize]) {
+        let mut known = self.lock();
+        for &index in round {
+            known[index] = None;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Known>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, unresolved: Option<Fault>, failures: &[(SocketAddr, Text)]) -> Fault {
+        match (unresolved, &self.addresses[..]) {
+            (Some(fault), _) if failures.is_empty() => fault,
+            (_, [address]) => nothing_answered(address, failures),
+            (_, several) => {
+                let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                unreachable(&names, failures)
+            }
+        }
+    }
+}
+
+/// The host that is dialled for `address`: `localhost` where none is written, as in stunnel.
+pub fn host_of(address: &Address) -> &str {
+    address.host.as_deref().unwrap_or("localhost")
+}
+
+/// The addresses of `address`, at least one.
+async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
+    let host = host_of(address);
+    let found = tokio::net::lookup_host((host, address.port)).await;
+    let reason = match found {
+        Ok(list) => {
+            let mut targets: Vec<SocketAddr> = Vec::new();
+            for target in list {
+                if !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+            if !targets.is_empty() {
+                return Ok(targets);
+            }
+            "no address".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    Err(Fault::new(
+        Code::Resolve,
+        text!(
+            "cannot resolve the host name {host}: {reason}; check its spelling and this machine's DNS",
+            "impossible de résoudre le nom d'hôte {host} : {reason} ; vérifiez son orthographe et le DNS de cette machine"
+        ),
+    ))
+}
+
+async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption]) -> Result<TcpStream, Text> {
+    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| Text::same(error.to_string()))?;
+    // buffer sizes take part in the handshake's window scale: before the connection
+    options::apply(&SockRef::from(&socket), Side::Remote, settings);
+    match tokio::time::timeout(limit, socket.connect(target)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(reason(&error)),
+        Err(_) => {
+            let seconds = limit.as_secs_f32();
+            Err(text!("no answer within {seconds} s", "pas de réponse en {seconds} s"))
+        }
+    }
+}
+
+fn reason(error: &io::Error) -> Text {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => text!(
+            "connection refused (nothing listens there, or a firewall says no)",
+            "connexion refusée (rien n'y écoute, ou un pare-feu s'y oppose)"
+        ),
+        _ => Text::same(error.to_string()),
+    }
+}
+
+fn nothing_answered(address: &Address, failures: &[(SocketAddr, Text)]) -> Fault {
+    let host = host_of(address);
+    let port = address.port;
+    let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+    unreachable(&name, failures)
+}
+
+fn unreachable(name: &str, failures: &[(SocketAddr, Text)]) -> Fault {
+    let list = |pick: fn(&Text) -> &str| {
+        failures.iter().map(|(target, reason)| format!("{target} {}", pick(reason))).collect::<Vec<_>>().join("; ")
+    };
+    let (en, fr) = (list(|text| &text.en), list(|text| &text.fr));
+    Fault::new(
+        Code::Connect,
+        text!(
+            "cannot connect to {name}: {en}; check host, port and firewall",
+            "connexion à {name} impossible : {fr} ; vérifiez l'hôte, le port et le pare-feu"
+        ),
+    )
+}
+
+/// How long resolved addresses are remembered: short beside any DNS record's life, long beside a burst of
+/// connections.
+const REMEMBERED: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    fn at(host: &str, port: u16) -> Address {
+        Address { host: Some(host.to_owned()), port }
+    }
+
+    async fn closed_port() -> u16 {
+        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+    }
+
+    fn dialler(addresses: Vec<Address>, failover: Failover) -> Dialler {
+        Dialler::new(addresses, failover, false, Duration::from_secs(5), Vec::new())
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_host_and_address() {
+        let port = closed_port().await;
+        let fault = dial(&at("127.0.0.1", port), Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(fault.code, Code::Connect);
+        assert!(fault.text.en.contains(&format!("127.0.0.1:{port}")) && fault.text.en.contains("refused"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_exist_is_a_resolve_fault() {
+        let fault = dial(&at("no-such-host.invalid", 1), Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(fault.code, Code::Resolve);
+        assert!(fault.text.en.contains("no-such-host.invalid"), "{fault}");
+    }
+
+    #[tokio::test]
+    async fn prio_takes_the_first_that_answers_and_round_robin_takes_turns() {
+        let (one, two) =
+            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let ports = [one.local_addr().unwrap().port(), two.local_addr().unwrap().port()];
+        let dead = closed_port().await;
+        let prio =
+            dialler(vec![at("127.0.0.1", dead), at("127.0.0.1", ports[0]), at("127.0.0.1", ports[1])], Failover::Prio);
+        for _ in 0..3 {
+            assert_eq!(prio.dial().await.unwrap().target.port(), ports[0]);
+        }
+        let turns = dialler(ports.iter().map(|port| at("127.0.0.1", *port)).collect(), Failover::RoundRobin);
+        let first = turns.dial().await.unwrap().target.port();
+        let second = turns.dial().await.unwrap().target.port();
+        assert_ne!(first, second);
+        assert_eq!(turns.dial().await.unwrap().target.port(), first);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_fails_is_resolved_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialler = dialler(vec![at("127.0.0.1", listener.local_addr().unwrap().port())], Failover::Prio);
+        // as if the name had pointed elsewhere a moment ago
+        let stale = vec![SocketAddr::from(([127, 0, 0, 1], closed_port().await))];
+        dialler.lock()[0] = Some(Known { targets: stale, since: Instant::now() });
+        assert_eq!(dialler.dial().await.unwrap().target, listener.local_addr().unwrap());
+    }
+}

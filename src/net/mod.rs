@@ -1,0 +1,9 @@
+//! TCP: dialling, listening, socket options.
+//!
+//! Knows nothing of tunnels or launchers. Names are resolved when they are needed, never only once at start: a
+//! provider's addresses change.
+
+pub mod ahead;
+pub mod dial;
+pub mod listen;
+pub mod options;

@@ -1,0 +1,381 @@
+//! The client's end of a handshake: for client-mode tunnels and for launchers alike.
+//!
+//! Built once from the configuration, used for every connection. What goes wrong is explained in a sentence that
+//! names the host and tells apart the four cases an administrator treats differently: the certificate was refused,
+//! the peer does not speak TLS, there is no common version or cipher, the connection was cut.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::{AlertDescription, ClientConfig};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::material;
+use super::refusal::Refusal;
+use super::verify::{ServerVerifier, Verdict};
+use crate::config::tunnel::Sni;
+use crate::config::{Launcher, TlsVersion, Trust};
+use crate::model::{Code, Fault};
+use crate::text;
+use crate::text::Text;
+
+/// What a client's end is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientOptions<'a> {
+    /// What is demanded of the server's certificate.
+    pub trust: &'a Trust,
+    /// A certificate of our own, should the server ask for one.
+    pub cert: Option<&'a Path>,
+    /// Its key; the same file as `cert` when it is not given.
+    pub key: Option<&'a Path>,
+    /// The server name that is sent (RFC 6066, 3).
+    pub sni: &'a Sni,
+    /// Lowest and highest version.
+    pub versions: (TlsVersion, TlsVersion),
+    /// Whether sessions are resumed.
+    pub resume: bool,
+}
+
+/// A client's end, ready for connections. Cheap to clone.
+#[derive(Clone)]
+pub struct ClientTls {
+    connector: TlsConnector,
+    verifier: Arc<ServerVerifier>,
+    /// The name that stands in for the dialled host.
+    name: Option<String>,
+    warnings: Arc<[Text]>,
+}
+
+impl ClientTls {
+    /// Reads the files and builds the configuration.
+    ///
+    /// # Errors
+    /// A file that is missing or of no use, or a system without roots (code `config`).
+    pub fn build(options: &ClientOptions<'_>) -> Result<Self, Fault> {
+        let provider = super::provider();
+        let (verifier, mut warnings) = ServerVerifier::new(options.trust, &provider)?;
+        let verifier = Arc::new(verifier);
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&super::protocol_versions(options.versions))
+            .map_err(|error| no_versions(&error))?
+            .dangerous() // rustls' word for a verifier of one's own
+            .with_custom_certificate_verifier(verifier.clone());
+        let mut config = match options.cert {
+            None => builder.with_no_client_auth(),
+            Some(cert) => {
+                let key = options.key.unwrap_or(cert);
+                warnings.extend(material::exposed_key(key));
+                let pair = material::certified_key(&provider, cert, key)?;
+                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(pair)))
+            }
+        };
+        config.enable_sni = *options.sni != Sni::Off;
+        if !options.resume {
+            config.resumption = Resumption::disabled();
+        }
+        let name = match options.sni {
+            Sni::Name(name) => Some(name.clone()),
+            Sni::Dialled | Sni::Off => None,
+        };
+        Ok(Self { connector: Arc::new(config).into(), verifier, name, warnings: warnings.into() })
+    }
+
+    /// For a launcher: its trust and certificate, TLS 1.2 and up, the dialled host as server name.
+    ///
+    /// # Errors
+    /// As [`ClientTls::build`].
+    pub fn for_launcher(launcher: &Launcher) -> Result<Self, Fault> {
+        Self::build(&ClientOptions {
+            trust: &launcher.trust,
+            cert: launcher.cert.as_deref(),
+            key: launcher.key.as_deref(),
+            sni: &Sni::Dialled,
+            versions: (TlsVersion::V12, TlsVersion::V13),
+            resume: true,
+        })
+    }
+
+    /// Shakes hands over `stream`; `host` is the name or address that was dialled, without brackets or port. The
+    /// certificate must name it (or `sni`), unless [`Trust`] says otherwise. Sets no time limit of its own.
+    ///
+    /// # Errors
+    /// The handshake failed (code `tls`), with what to do.
+    pub async fn connect<S>(&self, stream: S, host: &str) -> Result<TlsStream<S>, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = server_name(self.name.as_deref().unwrap_or(host))?;
+        self.connector.connect(name, stream).await.map_err(|error| Fault::new(Code::Tls, explain(host, &error)))
+    }
+
+    /// With `trust.probe`: whether verification would have succeeded at the latest full handshake; each verdict is
+    /// handed out once.
+    pub fn take_verdict(&self) -> Option<Verdict> {
+        self.verifier.take_verdict()
+    }
+
+    /// What is odd about the files but stops nothing.
+    pub fn warnings(&self) -> &[Text] {
+        &self.warnings
+    }
+}
+
+impl std::fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientTls").field("verifier", &self.verifier).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn no_versions(error: &rustls::Error) -> Fault {
+    Fault::new(
+        Code::Config,
+        text!("these TLS versions cannot be used: {error}", "ces versions de TLS sont inutilisables : {error}"),
+    )
+}
+
+fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
+    let plain = host.strip_suffix('.').unwrap_or(host);
+    ServerName::try_from(plain.to_owned()).map_err(|_| {
+        Fault::new(
+            Code::Config,
+            text!(
+                "\"{host}\" is no host name that TLS can check; write it in ASCII (xn--… for accents), \
+                 or give the name with `sni`",
+                "« {host} » n'est pas un nom d'hôte que TLS sache vérifier ; écrivez-le en ASCII (xn--… pour les \
+                 accents), ou donnez le nom avec `sni`"
+            ),
+        )
+    })
+}
+
+fn explain(host: &str, error: &io::Error) -> Text {
+    use rustls::Error as E;
+    if let Some(refusal) = Refusal::find(error) {
+        return refusal.text(host);
+    }
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<E>());
+    match inner {
+        Some(E::InvalidMessage(_)) => text!(
+            "{host} does not speak TLS on this port; use its TLS port (POP3 995, IMAP 993, SMTP 465)",
+            "{host} ne parle pas TLS sur ce port ; utilisez son port TLS (POP3 995, IMAP 993, SMTP 465)"
+        ),
+        Some(E::AlertReceived(alert)) => alert_text(host, *alert),
+        Some(E::PeerIncompatible(why)) => text!(
+            "no common TLS version or cipher with {host} ({why:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
+             ChaCha20) or TLS 1.3",
+            "aucune version de TLS ni chiffrement en commun avec {host} ({why:?}) ; il doit proposer TLS 1.2 (ECDHE \
+             avec AES-GCM ou ChaCha20) ou TLS 1.3"
+        ),
+        Some(other) => {
+            text!("TLS handshake with {host} failed: {other}", "échec de la négociation TLS avec {host} : {other}")
+        }
+        None if is_cut(error) => text!(
+            "{host} closed the connection during the TLS handshake; it may refuse this machine's address, or not \
+             speak TLS on this port",
+            "{host} a fermé la connexion pendant la négociation TLS ; il refuse peut-être l'adresse de cette machine, \
+             ou ne parle pas TLS sur ce port"
+        ),
+        None => text!("TLS handshake with {host} failed: {error}", "échec de la négociation TLS avec {host} : {error}"),
+    }
+}
+
+/// What the server's alert says about us (RFC 8446, 6.2).
+fn alert_text(host: &str, alert: AlertDescription) -> Text {
+    use AlertDescription as A;
+    match alert {
+        A::ProtocolVersion | A::HandshakeFailure | A::InsufficientSecurity => text!(
+            "{host} found no common TLS version or cipher ({alert:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
+             ChaCha20) or TLS 1.3, or it wants a certificate of ours (`cert`)",
+            "{host} n'a trouvé aucune version de TLS ni chiffrement en commun ({alert:?}) ; il doit proposer TLS 1.2 \
+             (ECDHE avec AES-GCM ou ChaCha20) ou TLS 1.3, ou bien il exige un certificat de notre part (`cert`)"
+        ),
+        A::BadCertificate
+        | A::UnsupportedCertificate
+        | A::CertificateRevoked
+        | A::CertificateExpired
+        | A::CertificateUnknown
+        | A::CertificateRequired
+        | A::NoCertificate
+        | A::UnknownCA
+        | A::AccessDenied => text!(
+            "{host} refuses our certificate ({alert:?}); check `cert` and `key`",
+            "{host} refuse notre certificat ({alert:?}) ; vérifiez `cert` et `key`"
+        ),
+        A::UnrecognisedName => text!(
+            "{host} knows no server of the name we sent; give the right one with `sni`, or send none with `sni =`",
+            "{host} ne connaît aucun serveur du nom envoyé ; donnez le bon avec `sni`, ou n'en envoyez pas avec `sni =`"
+        ),
+        _ => text!(
+            "{host} ended the TLS handshake with the alert {alert:?}",
+            "{host} a interrompu la négociation TLS par l'alerte {alert:?}"
+        ),
+    }
+}
+
+/// Whether the peer hung up, rather than said something wrong.
+pub(super) fn is_cut(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::super::ca::{Pair, TestCa};
+    use super::super::server::{ServerOptions, ServerTls};
+    use super::*;
+    use crate::config::Check;
+
+    fn trust(check: Check, file: Option<&Path>) -> Trust {
+        Trust {
+            check,
+            ca_file: file.map(Path::to_owned),
+            ca_path: None,
+            pins: Vec::new(),
+            check_host: Vec::new(),
+            check_email: Vec::new(),
+            check_ip: Vec::new(),
+            dialled_name: true,
+            require: false,
+            probe: false,
+        }
+    }
+
+    fn client(trust: &Trust, pair: Option<&Pair>, versions: (TlsVersion, TlsVersion)) -> ClientTls {
+        let (cert, key) = (pair.map(|pair| pair.cert.as_path()), pair.map(|pair| pair.key.as_path()));
+        ClientTls::build(&ClientOptions { trust, cert, key, sni: &Sni::Dialled, versions, resume: true }).unwrap()
+    }
+
+    fn server(trust: &Trust, pair: &Pair, versions: (TlsVersion, TlsVersion), resume: bool) -> ServerTls {
+        ServerTls::build(&ServerOptions { trust, cert: &pair.cert, key: Some(&pair.key), versions, resume }).unwrap()
+    }
+
+    const BOTH: (TlsVersion, TlsVersion) = (TlsVersion::V12, TlsVersion::V13);
+    const OLD: (TlsVersion, TlsVersion) = (TlsVersion::V12, TlsVersion::V12);
+    const NEW: (TlsVersion, TlsVersion) = (TlsVersion::V13, TlsVersion::V13);
+
+    /// Shakes hands and carries one byte each way; whether the session was resumed.
+    async fn meet(client: &ClientTls, server: &ServerTls) -> (Result<bool, Fault>, Result<(), Fault>) {
+        let (near, far) = duplex(64 * 1024);
+        let there = async {
+            let mut stream = server.accept(far, "client").await?;
+            let said = stream.read_u8().await;
+            let _ = stream.write_u8(said.unwrap_or(0)).await;
+            let _ = stream.shutdown().await;
+            Ok(())
+        };
+        let here = async {
+            let mut stream = client.connect(near, "localhost").await?;
+            let answer = async {
+                stream.write_u8(7).await?;
+                stream.flush().await?;
+                stream.read_u8().await
+            };
+            answer.await.map_err(|error| Fault::new(Code::Tls, explain("localhost", &error)))?;
+            let kind = stream.get_ref().1.handshake_kind();
+            Ok(kind == Some(rustls::HandshakeKind::Resumed))
+        };
+        tokio::join!(here, there)
+    }
+
+    #[tokio::test]
+    async fn version_1_certificates_sign_in_both_versions_of_tls() {
+        let dir = tempfile::tempdir().unwrap();
+        let pair = TestCa::new(dir.path()).version_1("localhost");
+        for versions in [OLD, NEW] {
+            let client = client(&trust(Check::Chain, Some(&pair.cert)), None, versions);
+            let server = server(&trust(Check::Off, None), &pair, BOTH, true);
+            assert_eq!(meet(&client, &server).await.0.unwrap(), false, "{versions:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_certificate_is_explained_to_the_caller() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = TestCa::new(dir.path());
+        let server = server(&trust(Check::Off, None), &ca.expired("localhost"), BOTH, true);
+        let (here, there) = meet(&client(&trust(Check::Chain, Some(&ca.cert)), None, BOTH), &server).await;
+        let fault = here.unwrap_err();
+        assert_eq!(fault.code, Code::Tls);
+        for word in ["localhost", "2021-01-01", "pin = "] {
+            assert!(fault.text.en.contains(word) && fault.text.fr.contains(word), "{fault}");
+        }
+        assert!(there.unwrap_err().text.en.contains("alert"));
+    }
+
+    #[tokio::test]
+    async fn sessions_are_resumed_unless_the_server_is_told_not_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = TestCa::new(dir.path());
+        let pair = ca.good("localhost");
+        for versions in [OLD, NEW] {
+            for resume in [true, false] {
+                let client = client(&trust(Check::Chain, Some(&ca.cert)), None, versions);
+                let server = server(&trust(Check::Off, None), &pair, BOTH, resume);
+                assert!(!meet(&client, &server).await.0.unwrap());
+                assert_eq!(meet(&client, &server).await.0.unwrap(), resume, "{versions:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_certificate_is_asked_for_and_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ca, stranger) = (TestCa::new(dir.path()), TestCa::new(dir.path()));
+        let asking = Trust { require: true, ..trust(Check::Chain, Some(&ca.cert)) };
+        let server = server(&asking, &ca.good("localhost"), BOTH, true);
+        let towards = trust(Check::Chain, Some(&ca.cert));
+        let (good, bad) = (ca.good("me.test"), stranger.good("me.test"));
+        assert!(meet(&client(&towards, Some(&good), BOTH), &server).await.0.is_ok());
+        let (here, there) = meet(&client(&towards, Some(&bad), BOTH), &server).await;
+        assert!(here.unwrap_err().text.en.contains("our certificate"));
+        assert!(there.unwrap_err().text.en.contains("refused"));
+        let (here, there) = meet(&client(&towards, None, BOTH), &server).await;
+        assert!(here.is_err());
+        assert!(there.unwrap_err().text.en.contains("presented no certificate"));
+    }
+
+    #[tokio::test]
+    async fn plain_text_a_missing_version_and_a_cut_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = TestCa::new(dir.path());
+        let towards = trust(Check::Chain, Some(&ca.cert));
+        for (says, word) in [("+OK POP3 ready\r\n", "does not speak TLS"), ("", "closed the connection")] {
+            let (near, mut far) = duplex(64 * 1024);
+            far.write_all(says.as_bytes()).await.unwrap();
+            far.shutdown().await.unwrap();
+            let fault = client(&towards, None, BOTH).connect(near, "mail.test").await.unwrap_err();
+            assert!(fault.text.en.contains(word) && fault.text.en.contains("mail.test"), "{fault}");
+        }
+        let server = server(&trust(Check::Off, None), &ca.good("localhost"), OLD, true);
+        let (here, there) = meet(&client(&towards, None, NEW), &server).await;
+        assert!(here.unwrap_err().text.en.contains("no common TLS version"));
+        assert!(there.unwrap_err().text.en.contains("no common TLS version"));
+    }
+
+    #[tokio::test]
+    async fn a_probe_accepts_and_says_what_verification_would_have_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = TestCa::new(dir.path());
+        let probing = Trust { probe: true, ..trust(Check::Off, Some(&ca.cert)) };
+        for (pair, expected) in [(ca.good("localhost"), true), (ca.good("other.test"), false)] {
+            let client = client(&probing, None, BOTH);
+            assert!(client.take_verdict().is_none());
+            let server = server(&trust(Check::Off, None), &pair, BOTH, true);
+            assert!(meet(&client, &server).await.0.is_ok());
+            assert_eq!(client.take_verdict().unwrap().is_ok(), expected);
+            assert!(client.take_verdict().is_none());
+        }
+    }
+}
