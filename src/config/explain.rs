@@ -47,10 +47,9 @@ pub(super) fn of(section: Option<&ServiceName>, options: &Options, global: &Glob
 fn default_of(row: &Row, level: Level, global: &Global) -> String {
     let as_stunnel = global.defaults == Defaults::Stunnel;
     match (row.name, level) {
-        ("defaults", _) if as_stunnel => "stunnel".to_owned(),
         ("foreground", _) if as_stunnel => "no".to_owned(),
         ("syslog", _) if as_stunnel => "yes".to_owned(),
-        ("service", _) if as_stunnel => "stunnel".to_owned(),
+        ("defaults" | "service", _) if as_stunnel => "stunnel".to_owned(),
         ("state", _) => default_state().display().to_string(),
         ("lang", _) => if global.lang == crate::text::Lang::Fr { "fr" } else { "en" }.to_owned(),
         ("verifyChain", Level::Mail) => "yes".to_owned(),

@@ -74,7 +74,7 @@ pub enum LogFormat {
 
 impl Global {
     /// Reads what stands before the first section.
-    pub(super) fn build(options: &Options, overrides: &Overrides, report: &mut Report) -> Self {
+    pub(super) fn build(options: &Options, overrides: Overrides, report: &mut Report) -> Self {
         let word = |name| options.text(name).map(str::to_lowercase);
         let defaults = match word("defaults").as_deref() {
             Some("stunnel") => Defaults::Stunnel,

@@ -331,6 +331,6 @@ const IMAP: u16 = 143;
 /// RFC 8314, 7.3.
 const IMAPS: u16 = 993;
 /// `interval`.
-const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_mins(5);
 /// `settle`.
 const SETTLE: Duration = Duration::from_secs(30);

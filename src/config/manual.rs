@@ -1,3 +1,289 @@
 //! Documents that are made from the option table: commented sample file, table in Markdown, section of the man page.
 //!
-//! Not written by hand anywhere else: what the table says is what the program does.
+//! Not written by hand anywhere else: what the table says is what the program does. All three are pure text; the
+//! command line and the packaging decide where they go.
+
+use std::fmt::Write as _;
+
+use super::option::{self, Fate, Kind, Level, Row, Status};
+use crate::text::Lang;
+
+/// A sample file in which every option that acts is explained and commented out. Lines of explanation begin with
+/// `; `, options and headers with a bare `;`: taking all of those away gives a valid file.
+pub fn sample_ini(lang: Lang) -> String {
+    let mut out = String::new();
+    comment(&mut out, say(lang, HEAD));
+    for (level, title, header, lead) in SAMPLE {
+        out.push('\n');
+        comment(&mut out, say(lang, *title));
+        if !header.is_empty() {
+            let _ = writeln!(out, ";[{header}]");
+        }
+        for line in *lead {
+            let _ = writeln!(out, ";{}", say(lang, *line));
+        }
+        let earlier = |row: &Row| lead.iter().any(|(en, _)| en.split(' ').next() == Some(row.name));
+        for row in option::all().iter().filter(|row| is_sampled(row, *level) && !earlier(row)) {
+            comment(&mut out, row.doc.get(lang));
+            let value = if row.sample.is_empty() { row.default } else { row.sample };
+            let _ = writeln!(out, ";{} = {value}", name_in(row, lang));
+        }
+    }
+    out
+}
+
+/// A table of all options for the documentation.
+pub fn options_markdown(lang: Lang) -> String {
+    let mut out = String::from(say(
+        lang,
+        (
+            "| option | also | where | default | meaning | pertuis |\n| --- | --- | --- | --- | --- | --- |\n",
+            "| option | aussi | où | défaut | sens | pertuis |\n| --- | --- | --- | --- | --- | --- |\n",
+        ),
+    ));
+    for row in option::all() {
+        let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+        let aliases: Vec<String> = row.aliases.iter().map(|alias| code(alias)).collect();
+        let cells = [
+            code(row.name),
+            aliases.join(", "),
+            places(row, lang),
+            code(row.default),
+            meaning(row, lang),
+            fate(row, lang),
+        ];
+        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let _ = writeln!(out, "| {} |", cells.join(" | "));
+    }
+    out
+}
+
+/// The options as a section of the man page (man(7)): what acts, then what is accepted or refused.
+pub fn man_section(lang: Lang) -> String {
+    let mut out = format!(".SH {}\n", say(lang, ("CONFIGURATION FILE", "FICHIER DE CONFIGURATION")));
+    for (level, title) in MAN {
+        let _ = writeln!(out, ".SS {}", roff(say(lang, *title)));
+        for row in option::all().iter().filter(|row| acts(row) && row.levels.first() == Some(level)) {
+            man_entry(&mut out, row, &meaning(row, lang));
+        }
+    }
+    let title =
+        say(lang, ("Accepted without effect, refused, or to come", "Acceptées sans effet, refusées ou à venir"));
+    let _ = writeln!(out, ".SS {}", roff(title));
+    for row in option::all().iter().filter(|row| !acts(row)) {
+        man_entry(&mut out, row, &fate(row, lang));
+    }
+    out
+}
+
+fn man_entry(out: &mut String, row: &'static Row, text: &str) {
+    let names: Vec<String> = option::names(row).map(|name| format!("\\fB{}\\fR", roff(name))).collect();
+    let _ = writeln!(out, ".TP\n{}\n{}", names.join(", "), roff(text));
+}
+
+fn say(lang: Lang, words: (&'static str, &'static str)) -> &'static str {
+    match lang {
+        Lang::En => words.0,
+        Lang::Fr => words.1,
+    }
+}
+
+fn acts(row: &Row) -> bool {
+    matches!(row.status, Status::Acts)
+}
+
+/// Options that act, in the one section of the sample in which they are explained. Those with a single value in this
+/// version would show nothing.
+fn is_sampled(row: &Row, level: Level) -> bool {
+    acts(row) && row.levels.first() == Some(&level) && !has_one_value(row)
+}
+
+fn has_one_value(row: &Row) -> bool {
+    match row.kind {
+        Kind::Only(_) => true,
+        Kind::Choice(words) => words.iter().filter(|(_, fate)| matches!(fate, Fate::Acts)).count() < 2,
+        _ => false,
+    }
+}
+
+/// French readers get the French names, except in tunnels, where everybody knows stunnel's.
+fn name_in(row: &Row, lang: Lang) -> &'static str {
+    match row.aliases.first() {
+        Some(alias) if lang == Lang::Fr && !row.is_for(Level::Tunnel) => alias,
+        _ => row.name,
+    }
+}
+
+/// Lines of at most 100 characters.
+fn comment(out: &mut String, text: &str) {
+    for paragraph in text.split('\n') {
+        let mut line = String::from(";");
+        for word in paragraph.split(' ') {
+            if line.chars().count() + word.chars().count() >= WIDTH {
+                let _ = writeln!(out, "{line}");
+                line = String::from(";");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+fn places(row: &Row, lang: Lang) -> String {
+    let has = |level| row.is_for(level);
+    let mut words = Vec::new();
+    if has(Level::Global) {
+        words.push(say(lang, ("global", "global")));
+    }
+    if has(Level::Tunnel) {
+        words.push(say(lang, ("tunnel", "tunnel")));
+    }
+    match (has(Level::Mail), has(Level::Directory)) {
+        (true, true) => words.push(say(lang, ("launcher", "lanceur"))),
+        (true, false) => words.push(say(lang, ("mail launcher", "lanceur de courrier"))),
+        (false, true) => words.push(say(lang, ("directory launcher", "lanceur de répertoire"))),
+        (false, false) => {}
+    }
+    words.join(", ")
+}
+
+/// What the option means, and which of its values come later.
+fn meaning(row: &Row, lang: Lang) -> String {
+    let mut text = row.doc.get(lang).to_owned();
+    if let Kind::Choice(words) = row.kind {
+        let of = |later| {
+            let some = words.iter().filter(|(_, fate)| matches!(fate, Fate::Later) == later);
+            some.map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+        };
+        let (now, later) = (of(false), of(true));
+        let _ = write!(text, "{}{now}", say(lang, ("; values: ", " ; valeurs : ")));
+        if !later.is_empty() {
+            let _ = write!(text, "{}{later}", say(lang, ("; not in this version: ", " ; pas dans cette version : ")));
+        }
+    }
+    text
+}
+
+fn fate(row: &Row, lang: Lang) -> String {
+    match row.status {
+        Status::Acts => say(lang, ("acts", "agit")).to_owned(),
+        Status::Silent => say(lang, ("accepted, without effect", "acceptée, sans effet")).to_owned(),
+        Status::Ignored(why) => {
+            format!(
+                "{}{}",
+                say(lang, ("accepted with a warning: ", "acceptée avec un avertissement : ")),
+                why.get(lang)
+            )
+        }
+        Status::Refused(why) => format!("{}{}", say(lang, ("refused: ", "refusée : ")), why.get(lang)),
+        Status::Later => say(lang, ("not in this version", "pas dans cette version")).to_owned(),
+    }
+}
+
+/// Text that roff takes for nothing but text.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+/// Columns of the sample file.
+const WIDTH: usize = 100;
+
+const HEAD: (&str, &str) = (
+    "A sample of all options. Options before the first [section] concern the whole program, or are defaults of the \
+     sections below.\nA section with `launcher =` is a launcher, any other one a tunnel. Comments stand on lines of \
+     their own, after ; or #.\nDurations: 90s, 5m, 1h, 30d; a bare number is seconds. Sizes: 20K, 150M, 4G.\n\
+     Check the file with `pertuis check`.",
+    "Un exemple de toutes les options. Celles d'avant la première [section] concernent tout le programme, ou sont les \
+     valeurs par défaut des sections qui suivent.\nUne section avec `lanceur =` est un lanceur, toute autre un \
+     tunnel. Les commentaires vont sur leurs propres lignes, après ; ou #.\nDurées : 90s, 5m, 1h, 30d ; un nombre seul \
+     compte des secondes. Tailles : 20K, 150M, 4G.\nVérifier le fichier : `pertuis check`.",
+);
+
+/// What leads a section of the sample: a line in English and in French.
+type Lead = &'static [(&'static str, &'static str)];
+
+/// Sections of the sample: the options shown there, title, header, and lines that make it what it is.
+const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
+    (Level::Global, ("The program as a whole.", "Le programme entier."), "", &[]),
+    (
+        Level::Tunnel,
+        (
+            "A tunnel: an old client speaks to 127.0.0.1:110 in clear, the tunnel speaks TLS to the server.",
+            "Un tunnel : un ancien client parle en clair à 127.0.0.1:110, le tunnel parle TLS au serveur.",
+        ),
+        "gmail-pop3",
+        &[("client = yes", "client = yes")],
+    ),
+    (
+        Level::Mail,
+        (
+            "A launcher that reads a mailbox. Verification is on; CAfile, CApath, verifyChain, verifyPeer, checkHost, \
+             pin, cert and key are those of tunnels.",
+            "Un lanceur qui relève une boîte. La vérification est active ; CAfile, CApath, verifyChain, verifyPeer, \
+             checkHost, pin, cert et key sont ceux des tunnels.",
+        ),
+        "factures",
+        &[("launcher = imap", "lanceur = imap")],
+    ),
+    (
+        Level::Directory,
+        ("A launcher that watches a directory.", "Un lanceur qui surveille un répertoire."),
+        "scanner",
+        &[
+            ("launcher = directory", "lanceur = repertoire"),
+            ("source = /srv/scanner", "chemin_source = /srv/scanner"),
+            ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
+        ],
+    ),
+];
+
+const MAN: &[(Level, (&str, &str))] = &[
+    (Level::Global, ("The program as a whole", "Le programme entier")),
+    (Level::Tunnel, ("Tunnels", "Tunnels")),
+    (Level::Mail, ("Launchers", "Lanceurs")),
+    (Level::Directory, ("Launchers of directories", "Lanceurs de répertoire")),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{Overrides, load_bytes};
+
+    #[test]
+    fn the_sample_as_it_stands_says_nothing_and_uncommented_it_loads() {
+        for lang in [Lang::En, Lang::Fr] {
+            let sample = sample_ini(lang);
+            assert!(sample.lines().all(|line| line.is_empty() || line.starts_with(';')));
+            let empty = load_bytes(Path::new("s.ini"), sample.as_bytes(), &Overrides::default()).unwrap_err();
+            assert!(empty.len() == 1 && empty[0].text.en.contains("no [section]"));
+            let plain: Vec<&str> = sample
+                .lines()
+                .map(|line| line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+                .collect();
+            let config = load_bytes(Path::new("s.ini"), plain.join("\n").as_bytes(), &Overrides::default());
+            let config = config.unwrap_or_else(|mistakes| {
+                panic!("{:?}", mistakes.iter().map(|mistake| mistake.line(lang)).collect::<Vec<_>>())
+            });
+            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 2));
+        }
+    }
+
+    #[test]
+    fn every_option_stands_in_table_and_man_page_and_the_main_ones_in_the_sample() {
+        for lang in [Lang::En, Lang::Fr] {
+            let (table, man, sample) = (options_markdown(lang), man_section(lang), sample_ini(lang));
+            for row in option::all() {
+                assert!(table.contains(&format!("| `{}` |", row.name)), "{}", row.name);
+                assert!(man.contains(&format!("\\fB{}\\fR", roff(row.name))), "{}", row.name);
+            }
+            for row in option::all().iter().filter(|row| acts(row) && !has_one_value(row)) {
+                assert!(sample.contains(&format!("\n;{} = ", name_in(row, lang))), "{}", row.name);
+            }
+            assert!(table.lines().all(|line| line.replace("\\|", "").matches('|').count() == 7));
+        }
+    }
+}

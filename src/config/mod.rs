@@ -69,7 +69,7 @@ pub struct Overrides {
 /// # Errors
 /// Every mistake of the file, in its order.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
-    assemble(&Ini::read(path), path, overrides)
+    assemble(&Ini::read(path), path, *overrides)
 }
 
 /// The same for `bytes` that are the content of the file at `path`: tests, fuzzing, standard input.
@@ -77,7 +77,7 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, Vec<Remark>> {
-    assemble(&Ini::parse(path, bytes), path, overrides)
+    assemble(&Ini::parse(path, bytes), path, *overrides)
 }
 
 /// The layers as figment hands them over: built-in defaults, the file, what the command line says.
@@ -88,7 +88,7 @@ struct Layers {
     overrides: Overrides,
 }
 
-fn assemble(ini: &Ini, path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+fn assemble(ini: &Ini, path: &Path, overrides: Overrides) -> Result<Config, Vec<Remark>> {
     let figment = Figment::from(Serialized::defaults(ini::Layer::default()))
         .merge(ini)
         .merge(Serialized::default("overrides", overrides));
@@ -107,7 +107,7 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Vec<Remark>> {
         return Err(report.mistakes);
     };
     let preamble = Options::preamble(first, &mut report);
-    let global = Global::build(&preamble, &layers.overrides, &mut report);
+    let global = Global::build(&preamble, layers.overrides, &mut report);
     let (mut tunnels, mut launchers) = (Vec::new(), Vec::new());
     let mut explained = explain::of(None, &preamble, &global);
     for section in sections {

@@ -108,8 +108,10 @@ pub enum Kind {
     Secret,
     /// See [`value::pin`].
     Pin,
-    /// See [`Pattern`](super::pattern::Pattern).
+    /// See [`Pattern`](super::pattern::Pattern), matched from the first character of a file's name.
     Pattern,
+    /// The same, searched anywhere.
+    Search,
     /// See [`value::since`].
     Since,
     /// See [`value::after`].
@@ -243,12 +245,10 @@ impl Kind {
     /// Judges a value by its type alone.
     fn judge(&self, value: &str, global: bool) -> Verdict {
         match self {
-            Self::Any => Verdict::Fine,
             Self::YesNo => check(value::yes_no(value)),
             Self::Choice(words) => choice(words, value),
             Self::Only(_) if value.is_empty() => check(value::some(value)),
-            Self::Only(words) if words.contains(&value) => Verdict::Fine,
-            Self::Only(_) => Verdict::Mistake(value::not_yet(value)),
+            Self::Only(words) if !words.contains(&value) => Verdict::Mistake(value::not_yet(value)),
             Self::Text => check(value::some(value)),
             Self::Number => check(value::number(value)),
             Self::Duration => check(value::duration(value)),
@@ -258,11 +258,11 @@ impl Kind {
             Self::Address => check(value::address(value)),
             Self::Server => check(value::server(value)),
             Self::Path => check(value::path(value)),
-            Self::PathOrNone if value.is_empty() => Verdict::Fine,
-            Self::PathOrNone => check(value::path(value)),
+            Self::PathOrNone if !value.is_empty() => check(value::path(value)),
             Self::Secret => check(value::secret(value)),
             Self::Pin => check(value::pin(value)),
             Self::Pattern => pattern(value),
+            Self::Search => check(super::pattern::Pattern::parse(value)),
             Self::Since => check(value::since(value)),
             Self::After => check(value::after(value)),
             Self::Debug => check(value::debug(value, global)),
@@ -276,8 +276,8 @@ impl Kind {
             Self::Ip => check(value::ip(value)),
             Self::Ciphers => ciphers(value),
             Self::OpenSslCommand => openssl_command(value),
-            Self::Retry if value.parse::<u32>().is_ok() => Verdict::Fine,
-            Self::Retry => check(value::yes_no(value)),
+            Self::Retry if value.parse::<u32>().is_err() => check(value::yes_no(value)),
+            Self::Any | Self::PathOrNone | Self::Only(_) | Self::Retry => Verdict::Fine,
         }
     }
 }

@@ -476,10 +476,10 @@ pub(super) static ROWS: &[Row] = &[
         "/regex/flags that the file's name must match from its first character; repeatable, all must match",
         "/regex/options que le nom du fichier doit suivre dès son premier caractère ; répétable, tous doivent \
          convenir").repeats().sample("/.*\\.pdf$/i"),
-    Row::new("filter_from", &["filtre_expediteur"], M, Kind::Pattern, "",
+    Row::new("filter_from", &["filtre_expediteur"], M, Kind::Search, "",
         "/regex/flags searched in the sender; repeatable",
         "/regex/options cherchée dans l'expéditeur ; répétable").repeats().sample("/@example\\.test/i"),
-    Row::new("filter_subject", &["filtre_objet"], M, Kind::Pattern, "",
+    Row::new("filter_subject", &["filtre_objet"], M, Kind::Search, "",
         "/regex/flags searched in the subject; repeatable",
         "/regex/options cherchée dans l'objet ; répétable").repeats().sample("/facture/i"),
     Row::new("take", &["prendre"], M, Kind::Choice(&[("attachments", Fate::Acts), ("message", Fate::Later), ("both", Fate::Later)]), "attachments",

@@ -169,7 +169,7 @@ fn defaults_of_the_preamble_reach_later_sections_and_repeatable_ones_add_up() {
     assert_eq!(targets, ["first:1", "second:2"]);
     assert_eq!(tunnel.timeout_close, Duration::from_secs(5));
     assert_eq!(tunnel.trust.check, Check::Pinned);
-    assert_eq!(launcher.interval, Duration::from_secs(3600));
+    assert_eq!(launcher.interval, Duration::from_hours(1));
     assert_eq!(launcher.filter.len(), 2);
     assert_eq!((launcher.trust.check, &launcher.trust.ca_file), (Check::Chain, &None));
 }
@@ -265,7 +265,7 @@ fn values_of_a_tunnel_arrive_typed() {
          socket = l:TCP_NODELAY=1\nsocket = r:SO_KEEPALIVE=1\ndebug = 7\nsessionResume = no\nlogId = unique\n\
          retry = yes\nstack = 65536\nkey = k\ncert = c",
     );
-    assert_eq!(tunnel.timeout_busy, Duration::from_secs(300));
+    assert_eq!(tunnel.timeout_busy, Duration::from_mins(5));
     assert_eq!(tunnel.timeout_connect, Duration::from_secs(3));
     assert_eq!(tunnel.timeout_idle, None);
     assert_eq!((tunnel.failover, tunnel.sni, tunnel.debug), (Failover::RoundRobin, Sni::Off, Level::Debug));
@@ -273,7 +273,7 @@ fn values_of_a_tunnel_arrive_typed() {
     assert_eq!(tunnel.socket.len(), 2);
     assert_eq!((tunnel.socket[1].side, tunnel.socket[1].setting), (Side::Remote, Setting::KeepAlive(true)));
     assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
-    assert_eq!(client("").timeout_idle, Some(Duration::from_secs(43_200)));
+    assert_eq!(client("").timeout_idle, Some(Duration::from_hours(12)));
     assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
     assert!(!server("options = NO_TICKET").resume);
     assert!(server("options = NO_TICKET\noptions = -NO_TICKET").resume);
@@ -399,7 +399,7 @@ fn values_of_a_launcher_arrive_typed() {
     assert_eq!(launcher.trust.check, Check::Pinned);
     let plain = imap("");
     assert_eq!((plain.source.as_str(), plain.max_size, plain.enabled), ("INBOX", 150 << 20, true));
-    assert_eq!(plain.interval, Duration::from_secs(300));
+    assert_eq!(plain.interval, Duration::from_mins(5));
     let directory = good(&format!("{DIRECTORY}after = déplacer /srv/done")).launchers.remove(0);
     assert_eq!((directory.kind, directory.max_size), (Kind::Directory, 4 << 30));
     assert_eq!(directory.settle, Duration::from_secs(30));
@@ -590,7 +590,7 @@ proptest! {
             } else if section == 1 {
                 text.push_str("[l]\nlauncher = imap\n");
             }
-            text.push_str(&format!("{} = {value}\n", option::all()[row].name));
+            text.extend([option::all()[row].name, " = ", &value, "\n"]);
         }
         if let Err(mistakes) = load_text(&text) {
             prop_assert!(!mistakes.is_empty());

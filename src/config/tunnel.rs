@@ -210,7 +210,7 @@ fn sni(options: &Options, client: bool, report: &mut Report) -> Sni {
     }
 }
 
-/// The versions that are left of what rustls has (1.2 and 1.3). Older ones are raised: a client that asks for SSLv3
+/// The versions that are left of what rustls has (1.2 and 1.3). Older ones are raised: a client that asks for `SSLv3`
 /// gets what today's servers speak.
 fn versions(options: &Options, report: &mut Report) -> (TlsVersion, TlsVersion) {
     let (mut low, mut high, mut at) = (None, None, "sslVersion");
@@ -259,7 +259,7 @@ fn is_set(options: &Options, names: &[&str]) -> bool {
 }
 
 /// stunnel's default: twelve hours.
-const IDLE: Duration = Duration::from_secs(43_200);
+const IDLE: Duration = Duration::from_hours(12);
 /// See [`value::tls_version`].
 const V12: u8 = 3;
 /// See [`value::tls_version`].

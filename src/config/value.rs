@@ -208,7 +208,7 @@ pub fn socket(value: &str) -> Result<Result<SocketOption, Text>, Text> {
     })
 }
 
-/// Protocol versions of stunnel's vocabulary, by age: 0 SSLv3, 1 TLSv1, 2 TLSv1.1, 3 TLSv1.2, 4 TLSv1.3; `None` is
+/// Protocol versions of stunnel's vocabulary, by age: 0 `SSLv3`, 1 `TLSv1`, 2 `TLSv1.1`, 3 `TLSv1.2`, 4 `TLSv1.3`; `None` is
 /// `all`.
 ///
 /// # Errors
@@ -773,7 +773,7 @@ mod tests {
     #[test]
     fn since_is_a_date_or_a_duration() {
         assert_eq!(since("2024-02-29").unwrap(), Since::Date(jiff::civil::date(2024, 2, 29)));
-        assert_eq!(since("30d").unwrap(), Since::Back(Duration::from_secs(2_592_000)));
+        assert_eq!(since("30d").unwrap(), Since::Back(Duration::from_hours(720)));
         for text in ["2023-02-29", "29/02/2024", "2024-02-29T10:00", "hier", "2024-é-9"] {
             assert!(since(text).is_err(), "{text}");
         }
