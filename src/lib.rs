@@ -54,6 +54,7 @@ pub mod event;
 pub mod launcher;
 pub mod model;
 pub mod net;
+pub mod proto;
 pub mod secret;
 pub mod source;
 pub mod text;

@@ -1,0 +1,216 @@
+//! Folder names: modified UTF-7 (RFC 3501, 5.1.3), and finding the folder that a user means.
+//!
+//! Not the folder list itself: who has one asks [`find`]. A user writes a name as mail programs show it
+//! (`INBOX/Factures reçues`), or as the server writes it (`INBOX.Factures re&AOc-ues`); both are understood.
+
+/// `name` in modified UTF-7.
+pub fn encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut shifted: Vec<u16> = Vec::new();
+    for c in name.chars() {
+        if !(' '..='~').contains(&c) {
+            shifted.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+            continue;
+        }
+        flush(&mut shifted, &mut out);
+        out.push(c);
+        if c == '&' {
+            out.push('-');
+        }
+    }
+    flush(&mut shifted, &mut out);
+    out
+}
+
+/// The name that `text` stands for; `None` where it is not modified UTF-7.
+pub fn decode(text: &str) -> Option<String> {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('&') {
+        out.push_str(&rest[..at]);
+        let (shifted, after) = rest[at + 1..].split_once('-')?;
+        if shifted.is_empty() {
+            out.push('&')
+        } else {
+            out.push_str(&unshift(shifted)?)
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out.chars().all(|c| c != '\0').then_some(out)
+}
+
+/// The Unicode name of a folder as the server writes it: modified UTF-7, else (UTF8=ACCEPT, old servers) as it is.
+/// INBOX in any case is `INBOX` (RFC 3501, 5.1).
+pub fn show(server_name: &str) -> String {
+    if server_name.eq_ignore_ascii_case("INBOX") {
+        return "INBOX".to_owned();
+    }
+    decode(server_name).unwrap_or_else(|| server_name.to_owned())
+}
+
+/// How the server writes the folder that a user wrote as `name`, without asking for the list of folders: encoded
+/// unless it is modified UTF-7 already, `/` replaced by the server's `separator`.
+pub fn server_name(name: &str, separator: Option<char>) -> String {
+    let name = name.trim_matches('/');
+    if name.eq_ignore_ascii_case("INBOX") {
+        return "INBOX".to_owned();
+    }
+    let name = match separator {
+        Some(separator) if separator != '/' && !name.contains(separator) => name.replace('/', &separator.to_string()),
+        _ => name.to_owned(),
+    };
+    let name = inbox_upper(&name, separator);
+    if is_encoded(&name) { name } else { encode(&name) }
+}
+
+/// The folder of `list` (names as the server writes them) that a user means by `name`, where exactly one fits:
+/// letter for letter, else with any of `/ . \` for the separator, else also below the prefix `INBOX`, each first
+/// with case and then without.
+pub fn find<'a>(name: &str, list: &'a [String]) -> Option<&'a String> {
+    let wanted = [fold(name), fold(&show(name))];
+    let tries: [&dyn Fn(&str, &str) -> bool; 4] = [
+        &|folder, wanted| folder == wanted,
+        &|folder, wanted| folder.to_lowercase() == wanted.to_lowercase(),
+        &|folder, wanted| below_inbox(folder).is_some_and(|below| below == wanted),
+        &|folder, wanted| below_inbox(folder).is_some_and(|below| below.to_lowercase() == wanted.to_lowercase()),
+    ];
+    tries.iter().find_map(|fits| {
+        let mut hits = list.iter().filter(|folder| wanted.iter().any(|wanted| fits(&fold(&show(folder)), wanted)));
+        let hit = hits.next()?;
+        hits.next().is_none().then_some(hit)
+    })
+}
+
+/// `text` as a quoted string (RFC 3501, 4.3).
+pub fn quote(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn flush(shifted: &mut Vec<u16>, out: &mut String) {
+    if shifted.is_empty() {
+        return;
+    }
+    let bytes: Vec<u8> = shifted.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    out.push('&');
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().fold(0, |word, &byte| (word << 8) | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for digit in 0..=chunk.len() {
+            out.push(char::from(DIGITS[(word >> (18 - 6 * digit)) as usize & 63]));
+        }
+    }
+    out.push('-');
+    shifted.clear();
+}
+
+fn unshift(text: &str) -> Option<String> {
+    let (mut units, mut bits, mut held) = (Vec::new(), 0_u32, 0_u32);
+    for byte in text.bytes() {
+        let digit = DIGITS.iter().position(|&digit| digit == byte)?;
+        bits = (bits << 6) | u32::try_from(digit).ok()?;
+        held += 6;
+        if held >= 16 {
+            held -= 16;
+            units.push(u16::try_from((bits >> held) & 0xffff).ok()?);
+        }
+        bits &= (1 << held) - 1;
+    }
+    // what is left over must be padding: fewer than six bits, all zero
+    if held >= 6 || bits != 0 || units.is_empty() {
+        return None;
+    }
+    String::from_utf16(&units).ok()
+}
+
+/// Modified UTF-7 that means something else than it says, written as this program would write it.
+fn is_encoded(name: &str) -> bool {
+    name.contains('&') && decode(name).is_some_and(|decoded| encode(&decoded) == name)
+}
+
+fn inbox_upper(name: &str, separator: Option<char>) -> String {
+    let Some(separator) = separator else { return name.to_owned() };
+    match name.split_once(separator) {
+        Some((first, rest)) if first.eq_ignore_ascii_case("INBOX") => format!("INBOX{separator}{rest}"),
+        _ => name.to_owned(),
+    }
+}
+
+fn fold(name: &str) -> String {
+    name.trim_matches(['/', '.', '\\']).replace(['.', '\\'], "/")
+}
+
+fn below_inbox(folder: &str) -> Option<&str> {
+    let (first, rest) = folder.split_once('/')?;
+    first.eq_ignore_ascii_case("INBOX").then_some(rest)
+}
+
+/// Base64 with `,` for `/` and without padding (RFC 3501, 5.1.3).
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_of_the_rfc_and_of_french_mailboxes_are_written_right() {
+        for (name, text) in [
+            ("~peter/mail/台北/日本語", "~peter/mail/&U,BTFw-/&ZeVnLIqe-"),
+            ("Envoyés", "Envoy&AOk-s"),
+            ("Éléments supprimés", "&AMk-l&AOk-ments supprim&AOk-s"),
+            ("R&D", "R&-D"),
+            ("☺!", "&Jjo-!"),
+            ("𝄞", "&2DTdHg-"),
+        ] {
+            assert_eq!(encode(name), text);
+            assert_eq!(decode(text).as_deref(), Some(name));
+        }
+    }
+
+    #[test]
+    fn what_is_not_modified_utf7_is_not_decoded() {
+        for text in ["R&D", "a&AOk", "&A-", "&AAA*-", "&2DQ-"] {
+            assert_eq!(decode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_written_as_the_server_wants_it() {
+        assert_eq!(server_name("inbox", Some('.')), "INBOX");
+        assert_eq!(server_name("inbox/Reçus", Some('.')), "INBOX.Re&AOc-us");
+        assert_eq!(server_name("INBOX.Re&AOc-us", Some('.')), "INBOX.Re&AOc-us");
+        assert_eq!(server_name("R&D", Some('/')), "R&-D");
+        assert_eq!(server_name("a/b", None), "a/b");
+        assert_eq!(server_name("/a/b/", Some('/')), "a/b");
+    }
+
+    #[test]
+    fn the_folder_that_is_meant_is_found() {
+        let list: Vec<String> =
+            ["INBOX", "INBOX.Re&AOc-us", "INBOX.factures", "INBOX.Factures", "Archives.2025"].map(str::to_owned).into();
+        let found = |name| find(name, &list).map(String::as_str);
+        assert_eq!(found("Reçus"), Some("INBOX.Re&AOc-us"));
+        assert_eq!(found("reçus"), Some("INBOX.Re&AOc-us"));
+        assert_eq!(found("INBOX/Reçus"), Some("INBOX.Re&AOc-us"));
+        assert_eq!(found("inbox.re&AOc-us"), Some("INBOX.Re&AOc-us"));
+        assert_eq!(found("Factures"), Some("INBOX.Factures"));
+        assert_eq!(found("FACTURES"), None, "two fit");
+        assert_eq!(found("archives\\2025"), Some("Archives.2025"));
+        assert_eq!(found("Inexistant"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_survives_the_round_trip(name in "\\PC{0,40}") {
+            let text = encode(&name);
+            prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            prop_assert_eq!(decode(&text), Some(name));
+        }
+
+        #[test]
+        fn decoding_takes_any_text(text in "[&a-zA-Z+,\\-é]{0,30}") {
+            let _ = decode(&text);
+        }
+    }
+}
