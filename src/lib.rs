@@ -49,6 +49,7 @@ pub mod backoff;
 pub mod cli;
 pub mod config;
 pub mod delivery;
+pub mod demo;
 pub mod document;
 pub mod event;
 pub mod launcher;

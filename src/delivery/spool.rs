@@ -88,6 +88,13 @@ impl SpoolWriter {
         self.size
     }
 
+    /// The body is whole and belongs to `key`, whatever it was started for: an IMAP server may name the message
+    /// after its body.
+    pub fn finish_as(mut self, spool: &Spool, key: &ItemKey) -> io::Result<SpoolFile> {
+        self.path = spool.path(key);
+        self.finish()
+    }
+
     /// The body is whole: gives it its name.
     pub fn finish(mut self) -> io::Result<SpoolFile> {
         self.file = None;

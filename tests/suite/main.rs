@@ -1,4 +1,5 @@
 //! Tests against the world: real sockets, real peers. One binary, so that it links once.
 
+mod imap;
 mod support;
 mod tunnel;

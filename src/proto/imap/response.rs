@@ -105,6 +105,11 @@ impl Status {
     }
 }
 
+/// The values in any piece of IMAP text, whole literals included: a client's command has the same grammar.
+pub fn values(text: &[u8]) -> Option<Vec<Value>> {
+    Reader { rest: trim_end(text) }.values(0, None)
+}
+
 /// The items of a FETCH response.
 #[derive(Clone, Copy, Debug)]
 pub struct Fetch<'a> {

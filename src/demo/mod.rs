@@ -1,0 +1,3 @@
+//! The demonstration: the whole product on loopback, with nothing else needed.
+
+pub mod mailbox;

@@ -1,0 +1,106 @@
+//! What identifies a message: keys, the cursor, the fingerprint for reissued keys.
+//!
+//! Not the ledger: these texts are written and read here alone, everybody else treats them as opaque.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Digest, ItemKey};
+use crate::source::{Cursor, Fingerprint};
+
+/// A message (contract, section 3: account, folder, UIDVALIDITY, UID).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) account: String,
+    /// In Unicode, with the server's separator.
+    pub(super) folder: String,
+    pub(super) uidvalidity: u32,
+    pub(super) uid: u32,
+}
+
+impl Key {
+    /// The JSON array `["account","folder",uidvalidity,uid]`.
+    pub(super) fn to_item(&self) -> ItemKey {
+        ItemKey::new(serde_json::json!([self.account, self.folder, self.uidvalidity, self.uid]).to_string())
+    }
+
+    pub(super) fn from_item(key: &ItemKey) -> Option<Self> {
+        let (account, folder, uidvalidity, uid) = serde_json::from_str(key.as_str()).ok()?;
+        Some(Self { account, folder, uidvalidity, uid })
+    }
+}
+
+/// How far a folder was seen through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub(super) folder: String,
+    pub(super) uidvalidity: u32,
+    /// The first UID that is to be listed; 1 where every discovery lists everything (`unseen_only`).
+    pub(super) next: u32,
+    /// `since` as it was then: an earlier one brings back what was passed over.
+    #[serde(default)]
+    pub(super) since: String,
+}
+
+impl Place {
+    pub(super) fn to_cursor(&self) -> Cursor {
+        Cursor(serde_json::to_string(self).unwrap_or_default())
+    }
+
+    /// `None` for what an older version may have written otherwise: everything is listed once more.
+    pub(super) fn from_cursor(cursor: &Cursor) -> Option<Self> {
+        serde_json::from_str(&cursor.0).ok()
+    }
+}
+
+/// The fingerprint of a message with this header block (`BODY[HEADER]`, the final blank line included).
+pub(super) fn fingerprint(header: &[u8], size: u64) -> Fingerprint {
+    let block = match header {
+        b"\r\n" | b"\n" => &[],
+        _ if header.ends_with(b"\r\n\r\n") => &header[..header.len() - 2],
+        _ if header.ends_with(b"\n\n") => &header[..header.len() - 1],
+        _ => header,
+    };
+    Fingerprint { message_id: message_id(block), size, header: Digest::of(block) }
+}
+
+/// The first `Message-ID` with its angle brackets; without any, its text.
+fn message_id(header: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(header);
+    let mut lines = text.lines();
+    let first = lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.trim_end().eq_ignore_ascii_case("message-id").then(|| value.to_owned())
+    })?;
+    let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
+    let value = folded.fold(first, |value, line| value + line);
+    let value = value.trim();
+    let id = match (value.find('<'), value.find('>')) {
+        (Some(open), Some(close)) if open < close => &value[open..=close],
+        _ => value,
+    };
+    (!id.is_empty()).then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_cursors_survive_the_round_trip() {
+        let key = Key { account: "a\"b@x".into(), folder: "INBOX/Reçus".into(), uidvalidity: 7, uid: u32::MAX };
+        assert_eq!(key.to_item().as_str(), r#"["a\"b@x","INBOX/Reçus",7,4294967295]"#);
+        assert_eq!(Key::from_item(&key.to_item()), Some(key));
+        assert_eq!(Key::from_item(&ItemKey::new("[1]")), None);
+        let place = Place { folder: "INBOX".into(), uidvalidity: 7, next: 3, since: String::new() };
+        assert_eq!(Place::from_cursor(&place.to_cursor()), Some(place));
+    }
+
+    #[test]
+    fn a_fingerprint_leaves_the_blank_line_out() {
+        let print = fingerprint(b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nTo: y\r\n\r\n", 99);
+        assert_eq!(print.message_id.as_deref(), Some("<a@b>"));
+        assert_eq!(print.header, Digest::of(b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nTo: y\r\n"));
+        assert_eq!(fingerprint(b"\r\n", 0).header, Digest::of(b""));
+        assert_eq!(fingerprint(b"Subject: <message-id: no>\r\n\r\n", 0).message_id, None);
+    }
+}

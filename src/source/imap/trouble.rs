@@ -1,0 +1,91 @@
+//! What can go wrong in an exchange, in words: which error a reply of the server is, and what to do about it.
+
+use std::time::Duration;
+
+use crate::config::Launcher;
+use crate::model::{Code, Fault};
+use crate::proto::imap::response::{Kind, Status};
+use crate::source::SourceError;
+use crate::text;
+use crate::text::Text;
+
+/// The connection broke, or says what no server may say.
+pub(super) fn connection(code: Code, text: Text) -> SourceError {
+    SourceError::connection(Fault::new(code, text))
+}
+
+/// The configuration promises a server for this kind of launcher; without one there is nothing to connect to.
+pub(super) fn refused_address(launcher: &Launcher) -> SourceError {
+    let name = &launcher.name;
+    let text = text!("[{name}]: server = is missing", "[{name}] : il manque server =");
+    SourceError::Mailbox(Fault::new(Code::Config, text))
+}
+
+/// What a refused command means, where it means the same whatever the command was: `None` for a plain refusal.
+pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
+    let said = &status.text;
+    let lower = said.to_lowercase();
+    let code = status.code.as_ref().map_or("", |(word, _)| word.as_str());
+    if code == "LIMIT" || code == "THROTTLED" || SLOW_DOWN.iter().any(|words| lower.contains(words)) {
+        let text = text!("{host} asks to slow down: {said}", "{host} demande de ralentir : {said}");
+        let fault = Fault::new(Code::Throttled, text);
+        return Some(SourceError::Connection { fault, retry_after: Some(SLOW_DOWN_FOR) });
+    }
+    // RFC 5530, 3; "User is authenticated but not connected" is Exchange when a back end is away
+    if ["UNAVAILABLE", "INUSE", "SERVERBUG"].contains(&code) || lower.contains("authenticated but not connected") {
+        let text = text!(
+            "{host} cannot serve this mailbox for the moment: {said}",
+            "{host} ne peut pas servir cette boîte pour le moment : {said}"
+        );
+        return Some(connection(Code::Connect, text));
+    }
+    None
+}
+
+/// A command that was refused although nothing in the configuration can be the reason.
+pub(super) fn refused(host: &str, step: &str, status: &Status) -> SourceError {
+    passing(host, status).unwrap_or_else(|| {
+        let said = words(status);
+        let text = text!("{host} refuses {step}: {said}", "{host} refuse {step} : {said}");
+        connection(Code::Protocol, text)
+    })
+}
+
+/// What the server said, as it said it.
+pub(super) fn words(status: &Status) -> String {
+    let kind = match status.kind {
+        Kind::Ok => "OK",
+        Kind::No => "NO",
+        Kind::Bad => "BAD",
+        Kind::Bye => "BYE",
+        Kind::Preauth => "PREAUTH",
+    };
+    let code = status.code.as_ref().map(|(word, rest)| format!(" [{}]", format!("{word} {rest}").trim()));
+    format!("{kind}{} {}", code.unwrap_or_default(), status.text).trim().chars().take(SAID_LIMIT).collect()
+}
+
+/// Gmail ("Too many simultaneous connections", "… exceeded command or bandwidth limits"), Dovecot ("Maximum number of connections from
+/// user+IP exceeded"), Exchange ("Request is throttled. Suggested Backoff Time: …").
+const SLOW_DOWN: [&str; 4] = ["too many", "maximum number of connections", "throttle", "bandwidth limits"];
+const SLOW_DOWN_FOR: Duration = Duration::from_mins(5);
+/// A server's sentence is not repeated beyond this, characters.
+const SAID_LIMIT: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::imap::response::Response;
+
+    fn code(text: &str) -> Option<Code> {
+        let Some(Response::Status(status)) = Response::parse(text.as_bytes()) else { panic!() };
+        passing("h", &status).map(|error| error.fault().code)
+    }
+
+    #[test]
+    fn passing_trouble_is_told_from_a_refusal() {
+        assert_eq!(code("A1 NO [UNAVAILABLE] Temporary authentication failure.\r\n"), Some(Code::Connect));
+        assert_eq!(code("A1 BAD User is authenticated but not connected.\r\n"), Some(Code::Connect));
+        assert_eq!(code("A1 NO [ALERT] Too many simultaneous connections. (Failure)\r\n"), Some(Code::Throttled));
+        assert_eq!(code("A1 NO [AUTHENTICATIONFAILED] Authentication failed.\r\n"), None);
+    }
+}

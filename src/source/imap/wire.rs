@@ -1,0 +1,237 @@
+//! One IMAP connection: lines out, whole responses in, bodies into the spool.
+//!
+//! Not a session: it knows neither login nor folders. Several commands may be under way; who sent them sorts out the
+//! tags. Every wait for the server has an end. Spool files are written with plain blocking calls, since a launcher
+//! runs on a thread of its own.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::stream::Io;
+use super::trouble::connection;
+use crate::delivery::spool::{Spool, SpoolWriter};
+use crate::event::{Event, Events, Level};
+use crate::model::{Code, Fault, ItemKey, ServiceName};
+use crate::proto::imap::divert::{Divert, Overlong, Step};
+use crate::proto::imap::response::{Kind, Response, Status};
+use crate::source::SourceError;
+use crate::text;
+
+/// The connection.
+pub(super) struct Wire {
+    stream: Box<dyn Io>,
+    /// As messages name the server: `host:port`.
+    pub(super) host: String,
+    patience: Duration,
+    events: Events,
+    service: ServiceName,
+    divert: Divert,
+    input: Box<[u8; INPUT]>,
+    /// What of `input` was received and not yet taken.
+    start: usize,
+    end: usize,
+    last_tag: u32,
+    /// Why the server said good-bye.
+    bye: Option<String>,
+}
+
+/// A response, and the body that was diverted from it.
+pub(super) struct Incoming {
+    pub(super) response: Response,
+    pub(super) body: Option<SpoolWriter>,
+}
+
+/// Everything up to the end of a command.
+pub(super) struct Reply {
+    /// The tagged response.
+    pub(super) status: Status,
+    /// Untagged status responses.
+    pub(super) remarks: Vec<Status>,
+    /// Untagged data.
+    pub(super) data: Vec<Response>,
+}
+
+impl Wire {
+    pub(super) fn new(
+        stream: Box<dyn Io>,
+        host: String,
+        patience: Duration,
+        events: Events,
+        service: ServiceName,
+    ) -> Self {
+        let input = Box::new([0; INPUT]);
+        let divert = Divert::default();
+        Self { stream, host, patience, events, service, divert, input, start: 0, end: 0, last_tag: 0, bye: None }
+    }
+
+    /// Tells something about this connection.
+    pub(super) fn tell(&self, level: Level, name: &'static str, text: crate::text::Text) {
+        self.events.emit(Event::new(level, name, text).of(&self.service));
+    }
+
+    /// Sends a command and returns its tag. `line` is without line end; it may hold a secret and is told to nobody.
+    pub(super) async fn send(&mut self, line: &str) -> Result<String, SourceError> {
+        self.last_tag += 1;
+        let tag = format!("P{:04}", self.last_tag);
+        self.send_raw(&format!("{tag} {line}")).await?;
+        Ok(tag)
+    }
+
+    /// Sends a line that belongs to a command under way.
+    pub(super) async fn send_raw(&mut self, line: &str) -> Result<(), SourceError> {
+        let bytes = zeroize::Zeroizing::new(format!("{line}\r\n"));
+        let write = async {
+            self.stream.write_all(bytes.as_bytes()).await?;
+            self.stream.flush().await
+        };
+        match timeout(self.patience, write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// Sends a command and reads up to its end. The reply may be a refusal: the caller looks at its status.
+    pub(super) async fn command(&mut self, line: &str) -> Result<Reply, SourceError> {
+        let tag = self.send(line).await?;
+        self.reply(&tag).await
+    }
+
+    /// Reads up to the end of the command `tag`.
+    pub(super) async fn reply(&mut self, tag: &str) -> Result<Reply, SourceError> {
+        let (mut remarks, mut data) = (Vec::new(), Vec::new());
+        loop {
+            match self.next(None).await?.response {
+                Response::Status(status) if status.tag.as_deref() == Some(tag) => {
+                    return Ok(Reply { status, remarks, data });
+                }
+                Response::Status(status) => remarks.push(status),
+                Response::Continue(_) => {}
+                other => data.push(other),
+            }
+        }
+    }
+
+    /// The next response that can be read. A body goes to `spool`, and nowhere without one.
+    pub(super) async fn next(&mut self, spool: Option<&Spool>) -> Result<Incoming, SourceError> {
+        let mut body = None;
+        loop {
+            let mut input = &self.input[self.start..self.end];
+            let step = self.divert.step(&mut input);
+            self.start = self.end - input.len();
+            match step.map_err(|overlong| self.overlong(overlong))? {
+                Some(Step::BodyStart(_)) => body = spool.map(start_body).transpose()?,
+                Some(Step::Body(bytes)) => {
+                    if let Some(writer) = &mut body {
+                        writer.write_all(bytes).map_err(|error| spool_fault(&error))?;
+                    }
+                }
+                Some(Step::BodyEnd) => {}
+                Some(Step::Response(text)) => match Response::parse(&text) {
+                    Some(response) => {
+                        self.note_bye(&response);
+                        return Ok(Incoming { response, body });
+                    }
+                    None => self.unreadable(&text),
+                },
+                None => self.fill().await?,
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> Result<(), SourceError> {
+        let read = timeout(self.patience, self.stream.read(&mut self.input[..])).await;
+        match read {
+            Ok(Ok(0)) => Err(self.closed()),
+            Ok(Ok(length)) => {
+                (self.start, self.end) = (0, length);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.broken(&error)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn note_bye(&mut self, response: &Response) {
+        if let Response::Status(Status { kind: Kind::Bye, text, .. }) = response {
+            self.bye = Some(text.clone());
+        }
+    }
+
+    /// A reply that cannot be read costs this reply alone.
+    fn unreadable(&self, text: &[u8]) {
+        let host = &self.host;
+        let came: String =
+            String::from_utf8_lossy(text).chars().take(TOLD_LIMIT).flat_map(char::escape_debug).collect();
+        let text = text!(
+            "{host} sent a reply that cannot be read and was passed over: {came}",
+            "{host} a envoyé une réponse illisible, qui a été ignorée : {came}"
+        );
+        self.tell(Level::Warning, "imap_reply_unreadable", text);
+    }
+
+    fn overlong(&self, overlong: Overlong) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} sends {overlong}: this is no IMAP server, or a broken one",
+            "{host} envoie trop d'un bloc ({overlong}) : ce n'est pas un serveur IMAP, ou il est en panne"
+        );
+        connection(Code::Protocol, text)
+    }
+
+    fn broken(&self, error: &io::Error) -> SourceError {
+        let host = &self.host;
+        connection(Code::Connect, text!("{host}: the connection broke: {error}", "{host} : connexion rompue : {error}"))
+    }
+
+    fn silent(&self) -> SourceError {
+        let (host, seconds) = (&self.host, self.patience.as_secs());
+        let text = text!(
+            "{host} has not answered for {seconds} seconds; trying again later",
+            "{host} n'a pas répondu depuis {seconds} secondes ; nouvel essai plus tard"
+        );
+        connection(Code::Connect, text)
+    }
+
+    fn closed(&self) -> SourceError {
+        let host = &self.host;
+        if let Some(bye) = &self.bye {
+            let status = Status { tag: None, kind: Kind::Bye, code: None, text: bye.clone() };
+            return super::trouble::passing(host, &status).unwrap_or_else(|| {
+                connection(Code::Connect, text!("{host} said good-bye: {bye}", "{host} a mis fin à la session : {bye}"))
+            });
+        }
+        let text = if self.divert.in_body() {
+            text!(
+                "{host} closed the connection within a message, which was dropped and will be fetched again",
+                "{host} a fermé la connexion au milieu d'un message, qui a été écarté et sera relu"
+            )
+        } else {
+            text!("{host} closed the connection", "{host} a fermé la connexion")
+        };
+        connection(Code::Connect, text)
+    }
+}
+
+/// Starts a body whose message is not known yet: one at a time, so one name does.
+fn start_body(spool: &Spool) -> Result<SpoolWriter, SourceError> {
+    spool.create(&ItemKey::new(INCOMING)).map_err(|error| spool_fault(&error))
+}
+
+/// The spool is full or not writable: no fault of the server, and none of the message.
+pub(super) fn spool_fault(error: &io::Error) -> SourceError {
+    let text = text!(
+        "the spool below the state directory cannot be written: {error}",
+        "impossible d'écrire dans le tampon (spool) du dossier d'état : {error}"
+    );
+    SourceError::Mailbox(Fault::new(Code::Deliver, text))
+}
+
+/// Bytes read at a time.
+const INPUT: usize = 16 << 10;
+/// Characters of an unreadable reply that are told.
+const TOLD_LIMIT: usize = 200;
+const INCOMING: &str = "incoming";

@@ -1,0 +1,673 @@
+//! The IMAP source, against the small scripted server and against a real Dovecot.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pertuis::config::launcher::{Kind, Since, Tls};
+use pertuis::config::{Address, Check, Launcher, Place, Places, Trust};
+use pertuis::delivery::spool::Spool;
+use pertuis::demo::mailbox::{Mailbox, Trouble};
+use pertuis::event::Events;
+use pertuis::model::{Code, Disposition, Fault, ItemKey, ServiceName};
+use pertuis::secret::Secret;
+use pertuis::source::imap::Imap;
+use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Keys, Source, SourceError};
+use tokio::sync::mpsc;
+
+use crate::support::dovecot::{self, Dovecot};
+
+const ACCOUNT: &str = "marie@example.org";
+const PASSWORD: &str = "s3\"cr\\et é";
+
+fn launcher(server: SocketAddr, account: &str, password: &str) -> Launcher {
+    let section = Place { file: std::path::Path::new("test.ini").into(), line: 1 };
+    let trust = Trust {
+        check: Check::Chain,
+        ca_file: None,
+        ca_path: None,
+        pins: Vec::new(),
+        check_host: Vec::new(),
+        check_email: Vec::new(),
+        check_ip: Vec::new(),
+        dialled_name: true,
+        require: false,
+        probe: false,
+    };
+    Launcher {
+        name: ServiceName::new("factures"),
+        places: Places { section, options: BTreeMap::new() },
+        kind: Kind::Imap,
+        enabled: true,
+        server: Some(Address { host: Some(server.ip().to_string()), port: server.port() }),
+        tls: Tls::None,
+        trust,
+        cert: None,
+        key: None,
+        account: Some(account.to_owned()),
+        password: Some(Secret::new(password)),
+        source: "inbox".to_owned(),
+        subfolders: false,
+        unseen_only: false,
+        since: None,
+        filter: Vec::new(),
+        filter_from: Vec::new(),
+        filter_subject: Vec::new(),
+        inline: false,
+        max_size: 150 << 20,
+        deliver: "/nowhere".into(),
+        staging: None,
+        after: Disposition::Leave,
+        after_empty: Disposition::Leave,
+        interval: Duration::from_mins(5),
+        quarantine: None,
+        settle: Duration::ZERO,
+    }
+}
+
+/// A source, its spool, and what it told.
+struct Bench {
+    imap: Imap,
+    spool: Spool,
+    told: Arc<Mutex<Vec<String>>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(launcher: Launcher) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&told);
+        let events = Events::to(move |event| list.lock().unwrap().push(format!("{}: {}", event.name, event.text)));
+        let imap = Imap::new(launcher, events).with_patience(Duration::from_secs(20));
+        Self { imap, spool: Spool::open(dir.path()).unwrap(), told, _dir: dir }
+    }
+
+    async fn discover(&mut self, cursor: Option<&Cursor>) -> Discovery {
+        self.imap.discover(cursor).await.unwrap()
+    }
+
+    async fn fetch(&mut self, items: &[Item]) -> (Vec<Fetched>, Result<(), SourceError>) {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let collect = async {
+            let mut all = Vec::new();
+            while let Some(fetched) = receiver.recv().await {
+                all.push(fetched);
+            }
+            all
+        };
+        let (result, all) = tokio::join!(self.imap.fetch(items, &self.spool, sender), collect);
+        (all, result)
+    }
+
+    /// What was fetched: UID → content of the message, or what became of it.
+    async fn bodies(&mut self, items: &[Item]) -> BTreeMap<u32, Result<Option<Vec<u8>>, Fault>> {
+        let (fetched, result) = self.fetch(items).await;
+        result.unwrap();
+        assert_eq!(fetched.len(), items.len(), "each item is answered once");
+        fetched.into_iter().map(|fetched| (uid(&fetched.key), content(fetched.content))).collect()
+    }
+
+    fn told(&self, name: &str) -> bool {
+        self.told.lock().unwrap().iter().any(|line| line.starts_with(name))
+    }
+}
+
+fn content(content: Result<Content, Fault>) -> Result<Option<Vec<u8>>, Fault> {
+    match content? {
+        Content::Mail { file, folder, received } => {
+            assert!(received.is_some() && !folder.is_empty());
+            let bytes = std::fs::read(&file.path).unwrap();
+            assert_eq!(file.size, bytes.len() as u64);
+            Ok(Some(bytes))
+        }
+        Content::Gone => Ok(None),
+        Content::File { .. } => panic!("a mailbox has no dropped files"),
+    }
+}
+
+fn uid(key: &ItemKey) -> u32 {
+    let (_, _, _, uid): (String, String, u32, u32) = serde_json::from_str(key.as_str()).unwrap();
+    uid
+}
+
+fn uids(items: &[Item]) -> Vec<u32> {
+    items.iter().map(|item| uid(&item.key)).collect()
+}
+
+fn keys(items: &[Item]) -> Vec<ItemKey> {
+    items.iter().map(|item| item.key.clone()).collect()
+}
+
+/// A mail that differs from every other, with lines that look like the protocol.
+fn mail(n: usize) -> Vec<u8> {
+    let filler = "* 1 FETCH (BODY[] {5}\r\nA1 OK {3}\r\n.\r\n)\r\n".repeat(n * 7 % 60);
+    format!("Message-ID: <m{n}@example.org>\r\nSubject: Facture n° {n}\r\n\r\n{filler}fin {n}\r\n").into_bytes()
+}
+
+async fn mailbox(count: usize) -> Mailbox {
+    let mailbox = Mailbox::start(ACCOUNT, PASSWORD).await.unwrap();
+    for n in 1..=count {
+        mailbox.append("INBOX", &mail(n));
+    }
+    mailbox
+}
+
+fn bench(mailbox: &Mailbox) -> Bench {
+    Bench::new(launcher(mailbox.address(), ACCOUNT, PASSWORD))
+}
+
+fn every_mail(count: usize) -> BTreeMap<u32, Result<Option<Vec<u8>>, String>> {
+    (1..=count).map(|n| (u32::try_from(n).unwrap(), Ok(Some(mail(n))))).collect()
+}
+
+fn plain(bodies: BTreeMap<u32, Result<Option<Vec<u8>>, Fault>>) -> BTreeMap<u32, Result<Option<Vec<u8>>, String>> {
+    bodies.into_iter().map(|(uid, body)| (uid, body.map_err(|fault| fault.to_string()))).collect()
+}
+
+#[tokio::test]
+async fn every_message_arrives_byte_for_byte_and_the_mailbox_stays_as_it_was() {
+    let mailbox = mailbox(300).await;
+    mailbox.flag("INBOX", 7, &["\\Flagged", "$Facture"]);
+    let before = mailbox.messages("INBOX");
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    assert_eq!(found.keys, Keys::Same);
+    assert_eq!(uids(&found.items), (1..=300).collect::<Vec<_>>());
+    assert!(found.items.iter().zip(1..).all(|(item, n)| item.size == Some(mail(n).len() as u64)));
+    assert_eq!(found.items[6].hint, "7");
+    assert_eq!(found.items[6].key.as_str(), format!("[\"{ACCOUNT}\",\"INBOX\",1,7]"));
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(300));
+    bench.imap.finish().await.unwrap();
+    assert_eq!(mailbox.messages("INBOX"), before);
+    let commands = mailbox.commands();
+    assert!(commands.contains(&"EXAMINE INBOX".to_owned()) && commands.last().unwrap() == "LOGOUT", "{commands:?}");
+    assert!(commands.iter().all(|line| line.len() < 4096 && !line.contains("STORE") && !line.contains(PASSWORD)));
+}
+
+#[tokio::test]
+async fn the_cursor_lists_only_what_is_new() {
+    let mailbox = mailbox(3).await;
+    let mut bench = bench(&mailbox);
+    let first = bench.discover(None).await;
+    let cursor = first.cursor.unwrap();
+    let second = bench.discover(Some(&cursor)).await;
+    assert_eq!((second.items.len(), second.keys), (0, Keys::Same));
+    assert_eq!(second.cursor.as_ref(), Some(&cursor));
+    mailbox.append("INBOX", &mail(4));
+    let third = bench.discover(Some(&cursor)).await;
+    assert_eq!(uids(&third.items), [4]);
+    assert!(mailbox.commands().contains(&"UID SEARCH UID 4:*".to_owned()));
+}
+
+#[tokio::test]
+async fn a_new_uidvalidity_lists_everything_and_says_so_and_messages_are_recognised() {
+    let mailbox = mailbox(3).await;
+    let mut bench = bench(&mailbox);
+    let before = bench.discover(None).await;
+    let known = bench.imap.identify(&before.items).await.unwrap();
+    mailbox.renumber("INBOX");
+    let after = bench.discover(before.cursor.as_ref()).await;
+    assert_eq!((after.keys, uids(&after.items)), (Keys::Reissued, vec![1001, 1002, 1003]));
+    let again = bench.imap.identify(&after.items).await.unwrap();
+    let prints = |list: &[(ItemKey, pertuis::source::Fingerprint)]| {
+        list.iter().map(|(_, print)| print.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(prints(&again), prints(&known));
+    assert_eq!(again[0].1.message_id.as_deref(), Some("<m1@example.org>"));
+    assert_eq!(again[0].1.size, mail(1).len() as u64);
+    // keys of before are gone, for fetch and for acknowledge
+    assert_eq!(plain(bench.bodies(&before.items).await), [(1, Ok(None)), (2, Ok(None)), (3, Ok(None))].into());
+    let done = bench.imap.acknowledge(&keys(&before.items), &Disposition::Delete).await.unwrap();
+    assert_eq!(done, keys(&before.items));
+    assert!(bench.told("imap_renumbered"));
+    assert_eq!(mailbox.messages("INBOX").len(), 3);
+}
+
+#[tokio::test]
+async fn unseen_and_since_are_asked_of_the_server() {
+    let mailbox = mailbox(3).await;
+    mailbox.flag("INBOX", 2, &["\\Seen"]);
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.unseen_only = true;
+    config.since = Some(Since::Date(jiff::civil::date(2026, 2, 1)));
+    let mut bench = Bench::new(config);
+    let found = bench.discover(None).await;
+    assert_eq!(uids(&found.items), [1, 3]);
+    assert_eq!(uids(&bench.discover(found.cursor.as_ref()).await.items), [1, 3], "no cursor among unseen messages");
+    assert!(mailbox.commands().contains(&"UID SEARCH ALL UNSEEN SINCE 1-Feb-2026".to_owned()));
+    mailbox.renumber("INBOX");
+    assert_eq!(bench.discover(found.cursor.as_ref()).await.keys, Keys::Reissued);
+}
+
+#[tokio::test]
+async fn an_earlier_since_brings_back_what_was_passed_over() {
+    let mailbox = mailbox(2).await;
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.since = Some(Since::Date(jiff::civil::date(2100, 1, 1)));
+    let nothing = Bench::new(config.clone()).discover(None).await;
+    assert_eq!(nothing.items.len(), 0);
+    mailbox.append("INBOX", &mail(3));
+    config.since = Some(Since::Back(Duration::from_hours(24)));
+    assert_eq!(uids(&Bench::new(config).discover(nothing.cursor.as_ref()).await.items), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn answers_may_come_in_any_order_with_other_lines_between() {
+    let mailbox = mailbox(120).await;
+    for trouble in [
+        Trouble::UidLast,
+        Trouble::Backwards,
+        Trouble::Interject(
+            "* 3 EXISTS\r\n* 2 FETCH (FLAGS (\\Seen))\r\n* OK [X-ODD {3}] still here {9}\r\n* nonsense (\r\n* 1 EXPUNGE".to_owned(),
+        ),
+    ] {
+        mailbox.trouble(trouble);
+    }
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(120));
+    assert!(bench.told("imap_reply_unreadable"));
+}
+
+#[tokio::test]
+async fn a_refused_search_is_an_error_and_never_an_empty_mailbox() {
+    let mailbox = mailbox(3).await;
+    for (reply, code) in [
+        ("NO not today", Code::Protocol),
+        ("BAD what?", Code::Protocol),
+        ("NO [UNAVAILABLE] later", Code::Connect),
+        ("BAD User is authenticated but not connected.", Code::Connect),
+        ("NO Request is throttled", Code::Throttled),
+    ] {
+        mailbox.trouble(Trouble::Answer { command: "UID SEARCH".to_owned(), reply: reply.to_owned(), times: 1 });
+        let error = bench(&mailbox).imap.discover(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Connection { .. }), "{error:?}");
+        assert_eq!(error.fault().code, code);
+    }
+}
+
+#[tokio::test]
+async fn refused_sizes_hide_no_message() {
+    let mailbox = mailbox(3).await;
+    mailbox.trouble(Trouble::Answer { command: "UID FETCH".to_owned(), reply: "NO no sizes".to_owned(), times: 1 });
+    let found = bench(&mailbox).discover(None).await;
+    assert_eq!(found.items.iter().map(|item| item.size).collect::<Vec<_>>(), [None, None, None]);
+}
+
+#[tokio::test]
+async fn a_message_that_is_listed_and_not_sent_fails_alone() {
+    let mailbox = mailbox(60).await;
+    mailbox.trouble(Trouble::Withhold(30));
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    let mut bodies = bench.bodies(&found.items).await;
+    let fault = bodies.remove(&30).unwrap().unwrap_err();
+    assert!(fault.code == Code::Protocol && fault.text.en.contains("message 30 of INBOX"), "{fault}");
+    let mut expected = every_mail(60);
+    expected.remove(&30);
+    assert_eq!(plain(bodies), expected);
+}
+
+#[tokio::test]
+async fn a_message_expunged_before_its_fetch_is_gone() {
+    let mailbox = mailbox(60).await;
+    mailbox.trouble(Trouble::ExpungeAtFetch(30));
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    let mut expected = every_mail(60);
+    expected.insert(30, Ok(None));
+    assert_eq!(plain(bench.bodies(&found.items).await), expected);
+}
+
+#[tokio::test]
+async fn a_refused_window_is_asked_for_one_by_one() {
+    let mailbox = mailbox(10).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    mailbox.trouble(Trouble::Answer {
+        command: "UID FETCH".to_owned(),
+        reply: "NO one of them is bad".to_owned(),
+        times: 1,
+    });
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(10));
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_every_message_is_an_error_of_the_connection() {
+    let mailbox = mailbox(5).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    mailbox.trouble(Trouble::Answer { command: "UID FETCH".to_owned(), reply: "NO disk error".to_owned(), times: 100 });
+    let (fetched, result) = bench.fetch(&found.items).await;
+    assert!(fetched.is_empty());
+    assert!(matches!(result, Err(SourceError::Connection { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_body_cut_short_leaves_nothing_and_the_next_call_starts_afresh() {
+    let mailbox = mailbox(20).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    for cut in [0, 1, 40, 80] {
+        mailbox.trouble(Trouble::CutBody(cut));
+        let (fetched, result) = bench.fetch(&found.items).await;
+        let error = result.unwrap_err();
+        assert_eq!((error.fault().code, fetched.len()), (Code::Connect, 0));
+        assert!(error.fault().text.en.contains("within a message"), "{error}");
+        assert!(found.items.iter().all(|item| bench.spool.find(&item.key).is_none()));
+    }
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(20));
+    assert_eq!(std::fs::read_dir(bench._dir.path()).unwrap().count(), 20, "no half file is left");
+}
+
+#[tokio::test]
+async fn a_connection_closed_at_any_command_is_an_error() {
+    let mailbox = mailbox(2).await;
+    for command in ["LOGIN", "AUTHENTICATE", "CAPABILITY", "EXAMINE", "UID SEARCH", "UID FETCH"] {
+        let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+        if command == "LOGIN" {
+            config.password = Some(Secret::new("wrong"));
+        }
+        mailbox.trouble(Trouble::CloseAt(command.to_owned()));
+        let error = Bench::new(config).imap.discover(None).await.unwrap_err();
+        assert_eq!(error.fault().code, Code::Connect, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up() {
+    let mailbox = mailbox(2).await;
+    mailbox.trouble(Trouble::Silent("UID SEARCH".to_owned()));
+    let config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    let mut imap = Imap::new(config, Events::nowhere()).with_patience(Duration::from_millis(200));
+    let error = imap.discover(None).await.unwrap_err();
+    assert!(error.fault().code == Code::Connect && error.fault().text.en.contains("has not answered"), "{error}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_goes_away_ends_the_fetch() {
+    let mailbox = mailbox(200).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    let (sender, mut receiver) = mpsc::channel(1);
+    let take_two = async {
+        receiver.recv().await.unwrap();
+        receiver.recv().await.unwrap();
+        receiver.close();
+        while receiver.recv().await.is_some() {}
+    };
+    let (result, ()) = tokio::join!(bench.imap.fetch(&found.items, &bench.spool, sender), take_two);
+    result.unwrap();
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(200), "the next call works");
+}
+
+#[tokio::test]
+async fn refused_logins_are_told_from_passing_trouble() {
+    let mailbox = mailbox(1).await;
+    let wrong = launcher(mailbox.address(), ACCOUNT, "hunter2-wrong");
+    let error = Bench::new(wrong.clone()).imap.discover(None).await.unwrap_err();
+    assert!(matches!(error, SourceError::Credentials(_)) && error.fault().code == Code::Credentials, "{error:?}");
+    assert!(error.fault().text.en.contains(ACCOUNT) && !error.fault().text.en.contains("hunter2"), "{error}");
+    for (reply, code) in [
+        ("NO [UNAVAILABLE] Temporary authentication failure", Code::Connect),
+        ("NO [ALERT] Too many simultaneous connections. (Failure)", Code::Throttled),
+        ("BAD Command Error 10", Code::Protocol),
+    ] {
+        mailbox.trouble(Trouble::Answer { command: "LOGIN".to_owned(), reply: reply.to_owned(), times: 1 });
+        let error = Bench::new(wrong.clone()).imap.discover(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Connection { .. }) && error.fault().code == code, "{error:?}");
+    }
+    let echo = "NO hunter2-wrong is wrong".to_owned();
+    mailbox.trouble(Trouble::Answer { command: "LOGIN".to_owned(), reply: echo, times: 1 });
+    let error = Bench::new(wrong).imap.discover(None).await.unwrap_err();
+    assert!(error.fault().text.en.contains("*** is wrong"), "{error}");
+}
+
+#[tokio::test]
+async fn greetings_are_judged() {
+    let mailbox = mailbox(2).await;
+    for (greeting, code) in [
+        ("* BYE [ALERT] Maximum number of connections exceeded", Code::Throttled),
+        ("* BYE maintenance", Code::Connect),
+        ("220 smtp.example.org ESMTP", Code::Protocol),
+    ] {
+        mailbox.trouble(Trouble::Greeting(greeting.to_owned()));
+        let error = bench(&mailbox).imap.discover(None).await.unwrap_err();
+        assert_eq!(error.fault().code, code, "{error}");
+        mailbox.calm();
+    }
+    mailbox.trouble(Trouble::Greeting("* OK [CAPABILITY IMAP4rev1  AUTH=PLAIN LOGINDISABLED ] hello".to_owned()));
+    assert_eq!(bench(&mailbox).discover(None).await.items.len(), 2, "PLAIN without an initial response");
+    mailbox.calm();
+    mailbox.trouble(Trouble::Greeting("* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] hello".to_owned()));
+    let error = bench(&mailbox).imap.discover(None).await.unwrap_err();
+    assert!(error.fault().text.en.contains("LOGINDISABLED"), "{error}");
+}
+
+#[tokio::test]
+async fn folders_are_found_as_users_write_them() {
+    let mailbox = mailbox(1).await;
+    mailbox.append("INBOX/Re&AOc-us", &mail(7));
+    for name in ["INBOX/Reçus", "inbox/reçus", "INBOX.Reçus", "Reçus", "INBOX/Re&AOc-us"] {
+        let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+        config.source = name.to_owned();
+        let mut bench = Bench::new(config);
+        let found = bench.discover(None).await;
+        assert_eq!(found.items[0].key.as_str(), format!("[\"{ACCOUNT}\",\"INBOX/Reçus\",2,1]"), "{name}");
+        assert_eq!(plain(bench.bodies(&found.items).await), [(1, Ok(Some(mail(7))))].into());
+        let done = bench.imap.acknowledge(&keys(&found.items), &Disposition::Seen).await.unwrap();
+        assert_eq!(done, keys(&found.items));
+    }
+    assert_eq!(mailbox.messages("INBOX/Re&AOc-us")[0].flags, ["\\Seen"]);
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.source = "Recu".to_owned();
+    let error = Bench::new(config).imap.discover(None).await.unwrap_err();
+    assert!(matches!(error, SourceError::Mailbox(_)) && error.fault().code == Code::Folder, "{error:?}");
+    assert!(error.fault().text.fr.contains("INBOX/Reçus"), "{error}");
+}
+
+#[tokio::test]
+async fn acknowledging_works_days_later_and_touches_nothing_else() {
+    let mailbox = mailbox(4).await;
+    mailbox.flag("INBOX", 1, &["$Important"]);
+    mailbox.flag("INBOX", 4, &["\\Deleted"]);
+    let items = bench(&mailbox).discover(None).await.items;
+    let keys = keys(&items);
+    for (what, flag) in [(Disposition::Seen, "\\Seen"), (Disposition::Flag, "\\Flagged")] {
+        let mut later = bench(&mailbox);
+        assert_eq!(later.imap.acknowledge(&keys[..1], &what).await.unwrap(), keys[..1]);
+        later.imap.finish().await.unwrap();
+        assert!(mailbox.messages("INBOX")[0].flags.contains(&flag.to_owned()));
+    }
+    assert_eq!(mailbox.messages("INBOX")[0].flags, ["$Important", "\\Flagged", "\\Seen"]);
+    let mut later = bench(&mailbox);
+    for _ in 0..2 {
+        // the second time it is gone already, and done all the same
+        assert_eq!(later.imap.acknowledge(&keys[1..2], &Disposition::Delete).await.unwrap(), keys[1..2]);
+    }
+    let target = Disposition::Move("Traitées/2026".to_owned());
+    assert_eq!(later.imap.acknowledge(&keys[2..3], &target).await.unwrap(), keys[2..3]);
+    later.imap.finish().await.unwrap();
+    let left: Vec<u32> = mailbox.messages("INBOX").iter().map(|message| message.uid).collect();
+    assert_eq!(left, [1, 4], "another program's \\Deleted survives");
+    assert_eq!(&*mailbox.messages("Trait&AOk-es/2026")[0].bytes, mail(3));
+    assert!(!mailbox.commands().iter().any(|line| line == "CLOSE" || line == "EXPUNGE"));
+}
+
+#[tokio::test]
+async fn servers_without_move_and_uidplus_lose_no_foreign_message() {
+    let mailbox = mailbox(4).await;
+    mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN"]);
+    mailbox.flag("INBOX", 4, &["\\Deleted"]);
+    let mut bench = bench(&mailbox);
+    let keys = keys(&bench.discover(None).await.items);
+    let target = Disposition::Move("Archive".to_owned());
+    assert_eq!(bench.imap.acknowledge(&keys[..1], &target).await.unwrap(), keys[..1]);
+    assert!(bench.told("imap_left_marked") && bench.told("imap_folder_created"));
+    assert_eq!(mailbox.messages("INBOX").len(), 4);
+    assert_eq!(&*mailbox.messages("Archive")[0].bytes, mail(1));
+    mailbox.remove("INBOX", 4);
+    assert_eq!(bench.imap.acknowledge(&keys[..2], &Disposition::Delete).await.unwrap(), keys[..2]);
+    let left: Vec<u32> = mailbox.messages("INBOX").iter().map(|message| message.uid).collect();
+    assert_eq!(left, [3]);
+}
+
+#[tokio::test]
+async fn a_refused_change_is_not_done() {
+    let mailbox = mailbox(2).await;
+    let mut bench = bench(&mailbox);
+    let keys = keys(&bench.discover(None).await.items);
+    mailbox.trouble(Trouble::Answer { command: "UID STORE".to_owned(), reply: "NO not yours".to_owned(), times: 1 });
+    assert_eq!(bench.imap.acknowledge(&keys, &Disposition::Seen).await.unwrap(), []);
+    assert!(bench.told("imap_change_refused"));
+    assert_eq!(bench.imap.acknowledge(&keys, &Disposition::Seen).await.unwrap(), keys);
+}
+
+#[tokio::test]
+async fn moving_into_the_folder_that_is_read_is_refused() {
+    let mailbox = mailbox(1).await;
+    let mut bench = bench(&mailbox);
+    let keys = keys(&bench.discover(None).await.items);
+    let error = bench.imap.acknowledge(&keys, &Disposition::Move("inbox".to_owned())).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Config);
+    assert_eq!(mailbox.messages("INBOX")[0].uid, 1);
+}
+
+#[tokio::test]
+async fn fetching_after_acknowledging_another_folder_reads_the_right_one() {
+    let mailbox = mailbox(2).await;
+    mailbox.append("Old", &mail(9));
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.source = "Old".to_owned();
+    let old = keys(&Bench::new(config).discover(None).await.items);
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    assert_eq!(bench.imap.acknowledge(&old, &Disposition::Seen).await.unwrap(), old);
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(2));
+}
+
+#[tokio::test]
+async fn uids_near_the_upper_end_are_listed_at_once() {
+    let mailbox = mailbox(3).await;
+    let mut bench = bench(&mailbox);
+    for reply in ["* SEARCH 743000001 743000003 4294967295", "* SEARCH"] {
+        mailbox.trouble(Trouble::Answer {
+            command: "UID SEARCH".to_owned(),
+            reply: format!("OK done\r\n{reply}"),
+            times: 1,
+        });
+        // what stands behind the tagged line belongs to nobody: nothing is made of it
+        assert_eq!(bench.discover(None).await.items.len(), 0);
+    }
+}
+
+/// A large message passes through without being held: measured in a process of its own.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_100_mb_passes_in_little_memory() {
+    let mailbox = Mailbox::start(ACCOUNT, PASSWORD).await.unwrap();
+    let mut large = mail(1);
+    large.resize(100 << 20, b'x');
+    mailbox.append("INBOX", &large);
+    let address = mailbox.address().to_string();
+    let output = tokio::task::spawn_blocking(move || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "imap::the_fetching_side_of_the_memory_test", "--ignored", "--nocapture"])
+            .env(SERVER, address)
+            .output()
+            .unwrap()
+    })
+    .await
+    .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let peak: u64 = text.split("VmHWM:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!(peak < 32 << 10, "{peak} kB");
+}
+
+#[tokio::test]
+#[ignore = "started by the test above"]
+async fn the_fetching_side_of_the_memory_test() {
+    let server = std::env::var(SERVER).unwrap().parse().unwrap();
+    let mut bench = Bench::new(launcher(server, ACCOUNT, PASSWORD));
+    let found = bench.discover(None).await;
+    let (fetched, result) = bench.fetch(&found.items).await;
+    result.unwrap();
+    let Ok(Content::Mail { file, .. }) = &fetched[0].content else { panic!("{fetched:?}") };
+    assert_eq!(file.size, 100 << 20);
+    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+}
+
+const SERVER: &str = "PERTUIS_TEST_SERVER";
+
+fn on_dovecot(server: &Dovecot) -> Launcher {
+    launcher(server.imap(), dovecot::ACCOUNT, dovecot::PASSWORD)
+}
+
+#[tokio::test]
+async fn dovecot_gives_200_mails_byte_for_byte_and_none_is_marked_as_seen() {
+    let mut server = Dovecot::start();
+    for n in 1..=200 {
+        server.deliver(&mail(n));
+    }
+    let mut bench = Bench::new(on_dovecot(&server));
+    let found = bench.discover(None).await;
+    assert_eq!(found.items.len(), 200);
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(200));
+    let prints = bench.imap.identify(&found.items).await.unwrap();
+    assert_eq!(prints.len(), 200);
+    let print = prints.iter().find(|(key, _)| uid(key) == 7).unwrap();
+    assert_eq!(print.1.message_id.as_deref(), Some("<m7@example.org>"));
+    assert_eq!(bench.discover(found.cursor.as_ref()).await.items.len(), 0);
+    bench.imap.finish().await.unwrap();
+    assert!(server.messages("INBOX").iter().all(|(flags, _)| flags.is_empty()));
+}
+
+#[tokio::test]
+async fn dovecot_sees_flags_moves_and_deletions_of_ours_alone() {
+    let mut server = Dovecot::start();
+    for n in 1..=5 {
+        server.deliver(&mail(n));
+    }
+    server.deliver_to("INBOX", "ST", &mail(6));
+    let mut config = on_dovecot(&server);
+    config.after = Disposition::Seen;
+    let mut bench = Bench::new(config);
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(6));
+    let keys = keys(&found.items);
+    let target = Disposition::Move("Reçus/Été".to_owned());
+    for (range, what) in
+        [(0..2, Disposition::Seen), (2..3, Disposition::Flag), (3..4, target.clone()), (4..5, Disposition::Delete)]
+    {
+        assert_eq!(bench.imap.acknowledge(&keys[range.clone()], &what).await.unwrap(), keys[range], "{what:?}");
+    }
+    bench.imap.finish().await.unwrap();
+    let flags: Vec<String> = server.messages("INBOX").into_iter().map(|(flags, _)| flags).collect();
+    assert_eq!(flags, ["S", "S", "F", "ST"]);
+    assert_eq!(server.messages("Re&AOc-us.&AMk-t&AOk-"), [(String::new(), mail(4))]);
+    // again, and long after: nothing is left to do, and it is done
+    let mut later = Bench::new(on_dovecot(&server));
+    for what in [target, Disposition::Delete] {
+        assert_eq!(later.imap.acknowledge(&keys[3..5], &what).await.unwrap(), keys[3..5]);
+    }
+    assert_eq!(server.messages("Re&AOc-us.&AMk-t&AOk-").len(), 1);
+}
+
+#[tokio::test]
+async fn dovecot_refuses_a_wrong_password_and_names_the_folders_it_has() {
+    let mut server = Dovecot::start();
+    server.deliver_to("Factures.2026", "", &mail(1));
+    let mut wrong = on_dovecot(&server);
+    wrong.password = Some(Secret::new("faux"));
+    let error = Bench::new(wrong).imap.discover(None).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Credentials, "{error}");
+    let mut missing = on_dovecot(&server);
+    missing.source = "Factures/2025".to_owned();
+    let error = Bench::new(missing.clone()).imap.discover(None).await.unwrap_err();
+    assert!(error.fault().code == Code::Folder && error.fault().text.en.contains("Factures/2026"), "{error}");
+    missing.source = "factures/2026".to_owned();
+    assert_eq!(Bench::new(missing).discover(None).await.items.len(), 1);
+}
