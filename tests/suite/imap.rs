@@ -549,18 +549,32 @@ async fn fetching_after_acknowledging_another_folder_reads_the_right_one() {
 }
 
 #[tokio::test]
-async fn uids_near_the_upper_end_are_listed_at_once() {
-    let mailbox = mailbox(3).await;
-    let mut bench = bench(&mailbox);
-    for reply in ["* SEARCH 743000001 743000003 4294967295", "* SEARCH"] {
-        mailbox.trouble(Trouble::Answer {
-            command: "UID SEARCH".to_owned(),
-            reply: format!("OK done\r\n{reply}"),
-            times: 1,
-        });
-        // what stands behind the tagged line belongs to nobody: nothing is made of it
-        assert_eq!(bench.discover(None).await.items.len(), 0);
+async fn ten_thousand_uids_near_743_000_000_are_listed_at_once_and_with_short_commands() {
+    let mailbox = mailbox(1).await;
+    mailbox.set_next_uid("INBOX", 743_000_000);
+    for n in 0..10_000_u32 {
+        mailbox.append("INBOX", b"Subject: x\r\n\r\n");
+        mailbox.set_next_uid("INBOX", 743_000_000 + 3 * (n + 1));
     }
+    let mut bench = bench(&mailbox);
+    let started = std::time::Instant::now();
+    let found = bench.discover(None).await;
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(found.items.len(), 10_001);
+    assert!(found.items.iter().all(|item| item.size.is_some()));
+    assert_eq!(uids(&found.items[10_000..]), [743_000_000 + 3 * 9999]);
+    assert!(mailbox.commands().iter().all(|line| line.len() < 4096));
+}
+
+#[tokio::test]
+async fn refused_header_blocks_are_asked_for_one_by_one() {
+    let mailbox = mailbox(5).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    mailbox.trouble(Trouble::Answer { command: "UID FETCH".to_owned(), reply: "NO one is bad".to_owned(), times: 1 });
+    assert_eq!(bench.imap.identify(&found.items).await.unwrap().len(), 5);
+    mailbox.trouble(Trouble::Answer { command: "UID FETCH".to_owned(), reply: "NO all bad".to_owned(), times: 9 });
+    assert!(bench.imap.identify(&found.items).await.is_err());
 }
 
 /// A large message passes through without being held: measured in a process of its own.

@@ -112,6 +112,11 @@ impl Mailbox {
         lock(&self.store).folder(folder).remove(|message| message.uid == uid);
     }
 
+    /// The next message of `folder` gets this UID.
+    pub fn set_next_uid(&self, folder: &str, uid: u32) {
+        lock(&self.store).folder(folder).next_uid = uid;
+    }
+
     /// Gives `folder` another UIDVALIDITY and its messages other UIDs.
     pub fn renumber(&self, folder: &str) {
         lock(&self.store).renumber(folder);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io;
 
 use base64::Engine as _;
@@ -117,10 +118,10 @@ impl Session {
                 Ok(End::Close)
             }
             "CAPABILITY" => self.capability().await.map(End::Say),
-            "NOOP" | "CHECK" => ok("done"),
+            "NOOP" | "CHECK" => done().map(End::Say),
             "LOGIN" => Ok(End::Say(self.login(&command.text(0), &command.text(1)))),
             "AUTHENTICATE" => self.authenticate(command).await.map(End::Say),
-            _ if !self.user => ok_no("NO log in first"),
+            _ if !self.user => Ok(End::Say("NO log in first".to_owned())),
             _ => self.folders(command).await.map(End::Say),
         }
     }
@@ -178,8 +179,9 @@ impl Session {
                 let set = command.words.first().and_then(Value::text).filter(|_| command.uid);
                 let told = self.with_folder(|folder| {
                     let last = folder.messages.last().map_or(0, |message| message.uid);
+                    let set = set.map(|set| Numbers::parse(&set, last));
                     folder.remove(|message| {
-                        is_deleted(message) && set.as_ref().is_none_or(|set| contains(set, message.uid, last))
+                        is_deleted(message) && set.as_ref().is_none_or(|set| set.contains(message.uid))
                     })
                 });
                 self.tell_expunged(&told).await?;
@@ -343,7 +345,7 @@ impl Session {
             match part {
                 Part::Section { name, kind, .. } => {
                     let bytes = part.bytes(kind, message);
-                    head.push_str(&format!("{name} {{{}}}\r\n", bytes.len()));
+                    let _ = write!(head, "{name} {{{}}}\r\n", bytes.len());
                     let out = self.stream.get_mut();
                     out.write_all(std::mem::take(&mut head).as_bytes()).await?;
                     let cut = lock(&self.store).take_trouble(|trouble| matches!(trouble, Trouble::CutBody(_)));
@@ -446,10 +448,11 @@ impl Session {
         self.with_folder(|folder| {
             let last_uid = folder.messages.last().map_or(0, |message| message.uid);
             let last = if command.uid { last_uid } else { u32::try_from(folder.messages.len()).unwrap_or(u32::MAX) };
+            let set = Numbers::parse(&set, last);
             let numbered = folder.messages.iter().enumerate().map(|(at, message)| (at + 1, message));
             let hit = |(number, message): &(usize, &Stored)| {
                 let id = if command.uid { message.uid } else { u32::try_from(*number).unwrap_or(u32::MAX) };
-                contains(&set, id, last)
+                set.contains(id)
             };
             numbered.filter(hit).map(|(number, message)| (number, message.clone())).collect()
         })
@@ -642,7 +645,7 @@ fn matches_search(keys: &[Value], message: &Stored, last: u32) -> Option<bool> {
             "DELETED" => has("\\Deleted"),
             "UNDELETED" => !has("\\Deleted"),
             "FLAGGED" => has("\\Flagged"),
-            "UID" => contains(&words.next()?, message.uid, last),
+            "UID" => Numbers::parse(&words.next()?, last).contains(message.uid),
             "SINCE" => {
                 let day = jiff::fmt::strtime::parse("%d-%b-%Y", words.next()?).ok()?.to_date().ok()?;
                 message.received.to_zoned(jiff::tz::TimeZone::UTC).date() >= day
@@ -666,14 +669,36 @@ fn status_item(folder: &Folder, item: &str) -> Option<String> {
     Some(format!("{item} {number}"))
 }
 
-/// Whether the set (`1:3,7,9:*`) names `id`; `*` is `last`, and a range may stand backwards (RFC 3501, 9).
-fn contains(set: &str, id: u32, last: u32) -> bool {
-    let number = |text: &str| if text == "*" { Some(last) } else { text.parse().ok() };
-    set.split(',').any(|part| {
-        let (from, to) = part.split_once(':').unwrap_or((part, part));
-        let (Some(from), Some(to)) = (number(from), number(to)) else { return false };
-        (from.min(to)..=from.max(to)).contains(&id)
-    })
+/// A set of numbers (`1:3,7,9:*`), as ranges that ascend and do not touch.
+struct Numbers(Vec<(u32, u32)>);
+
+impl Numbers {
+    /// `*` is `last`, and a range may stand backwards (RFC 3501, 9); what is no number is nothing.
+    fn parse(set: &str, last: u32) -> Self {
+        let number = |text: &str| if text == "*" { Some(last) } else { text.parse::<u32>().ok() };
+        let mut ranges: Vec<(u32, u32)> = set
+            .split(',')
+            .filter_map(|part| {
+                let (from, to) = part.split_once(':').unwrap_or((part, part));
+                let (from, to) = (number(from)?, number(to)?);
+                Some((from.min(to), from.max(to)))
+            })
+            .collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<(u32, u32)> = Vec::new();
+        for (from, to) in ranges {
+            match merged.last_mut() {
+                Some((_, end)) if from <= *end => *end = to.max(*end),
+                _ => merged.push((from, to)),
+            }
+        }
+        Self(merged)
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        let at = self.0.partition_point(|&(_, to)| to < id);
+        self.0.get(at).is_some_and(|&(from, _)| from <= id)
+    }
 }
 
 /// LIST patterns: `*` is anything, `%` anything within one level.
@@ -724,14 +749,6 @@ fn done() -> io::Result<String> {
     Ok("OK done".to_owned())
 }
 
-fn ok(text: &str) -> io::Result<End> {
-    Ok(End::Say(format!("OK {text}")))
-}
-
-fn ok_no(text: &str) -> io::Result<End> {
-    Ok(End::Say(text.to_owned()))
-}
-
 const NO_SUCH_FOLDER: &str = "NO [NONEXISTENT] no such folder";
 /// Longest command with its literals, bytes.
 const COMMAND_LIMIT: usize = 1 << 20;
@@ -742,8 +759,9 @@ mod tests {
 
     #[test]
     fn sets_and_patterns_mean_what_the_rfc_says() {
-        assert!(contains("1:3,7", 2, 9) && !contains("1:3,7", 4, 9));
-        assert!(contains("12:*", 9, 9) && contains("*", 9, 9) && !contains("*", 8, 9));
+        let contains = |set, id| Numbers::parse(set, 9).contains(id);
+        assert!(contains("7,1:3", 2) && contains("7,1:3", 7) && !contains("7,1:3", 4) && contains("1:5,2:3", 5));
+        assert!(contains("12:*", 9) && contains("*", 9) && !contains("*", 8));
         assert!(matches_name("*", "a/b") && matches_name("a/%", "a/b") && !matches_name("%", "a/b"));
         assert!(matches_name("inbox", "INBOX") && matches_name("INBOX*", "INBOX/é") && !matches_name("", "a"));
     }

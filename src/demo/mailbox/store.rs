@@ -128,9 +128,9 @@ impl Folder {
         self.messages.retain(|message| {
             let goes = which(message);
             if goes {
-                told.push(number)
+                told.push(number);
             } else {
-                number += 1
+                number += 1;
             }
             !goes
         });

@@ -185,11 +185,12 @@ fn kind(word: &[u8]) -> Option<Kind> {
     })
 }
 
-/// The numbers of a SEARCH response, up to what is none (`(MODSEQ …)` of RFC 7162).
+/// The numbers of a SEARCH response. What is none is passed over, and what follows it still counts: a number that
+/// is left out here is a message that nobody reads.
 fn numbers(text: &[u8]) -> Vec<u32> {
-    text.split(|&byte| byte == b' ')
-        .filter(|word| !word.is_empty())
-        .map_while(|word| std::str::from_utf8(word).ok()?.parse().ok())
+    text.split(u8::is_ascii_whitespace)
+        .filter_map(|word| std::str::from_utf8(word).ok()?.parse().ok())
+        .filter(|&number| number != 0)
         .collect()
 }
 
@@ -346,6 +347,7 @@ mod tests {
         assert_eq!(values[1].text().as_deref(), Some("\\"));
         assert_eq!(values[2].text().as_deref(), Some("[Gmail]/Envoy&AOk-s"));
         assert_eq!(Response::parse(b"* SEARCH 3 1  4294967295 \r\n"), Some(Response::Search(vec![3, 1, u32::MAX])));
+        assert_eq!(Response::parse(b"* SEARCH 2 x 5 (MODSEQ 9)\r\n"), Some(Response::Search(vec![2, 5])));
         assert_eq!(Response::parse(b"* SEARCH\r\n"), Some(Response::Search(Vec::new())));
     }
 

@@ -149,24 +149,27 @@ impl Imap {
         let (_, selected) = self.opened().await?;
         let mut wanted = self.current(&selected, batch.iter().map(|item| item.key.clone()));
         let session = self.session().await?;
-        let uids: Vec<u32> = wanted.keys().copied().collect();
-        let mut window = Window::new(sets(&uids, HEADERS_TOGETHER), "(UID RFC822.SIZE BODY.PEEK[HEADER])");
-        let mut prints = Vec::new();
-        while let Some((uid, incoming)) = window.next(session, None).await? {
-            let Some(fetch) = incoming.response.fetch() else { continue };
-            let (Some(Value::Text(header)), Some(size)) = (fetch.get("BODY[HEADER]"), fetch.number("RFC822.SIZE"))
-            else {
-                continue;
-            };
-            if let Some(key) = wanted.remove(&uid) {
-                prints.push((key, fingerprint(header, size)));
+        let (asked, mut prints) = (wanted.len(), Vec::new());
+        for most in [HEADERS_TOGETHER, 1] {
+            let uids: Vec<u32> = wanted.keys().copied().collect();
+            let mut window = Window::new(sets(&uids, most), "(UID RFC822.SIZE BODY.PEEK[HEADER])");
+            while let Some((uid, incoming)) = window.next(session, None).await? {
+                if let Some(print) = read_fingerprint(&incoming.response)
+                    && let Some(key) = wanted.remove(&uid)
+                {
+                    prints.push((key, print));
+                }
+            }
+            // a refused command must not look like messages that have gone
+            let host = &session.wire.host;
+            if let Some(error) = window.refused.iter().find_map(|(_, status)| trouble::passing(host, status)) {
+                return Err(error);
+            }
+            if let Some((_, status)) = window.refused.first().filter(|_| most == 1 && wanted.len() == asked) {
+                return Err(trouble::refused(host, "UID FETCH", status));
             }
         }
-        // a refused command must not look like messages that have gone
-        match window.refused.first() {
-            Some((_, status)) if !wanted.is_empty() => Err(trouble::refused(&session.wire.host, "UID FETCH", status)),
-            _ => Ok(prints),
-        }
+        Ok(prints)
     }
 
     async fn try_fetch(
@@ -363,6 +366,13 @@ async fn sizes(session: &mut Session, uids: &[u32]) -> Result<HashMap<u32, u64>,
         session.warn("imap_sizes_refused", text);
     }
     Ok(sizes)
+}
+
+/// The fingerprint in an answer to what `identify` asks.
+fn read_fingerprint(response: &Response) -> Option<Fingerprint> {
+    let fetch = response.fetch()?;
+    let Value::Text(header) = fetch.get("BODY[HEADER]")? else { return None };
+    Some(fingerprint(header, fetch.number("RFC822.SIZE")?))
 }
 
 /// How `since` is remembered in the cursor.

@@ -140,13 +140,14 @@ impl Session {
     /// The greeting; `true` where a login must follow.
     async fn greet(&mut self) -> Result<bool, SourceError> {
         let Response::Status(status) = self.wire.next(None).await?.response else {
-            return Err(self.not_imap());
+            return Err(self.wire.not_imap());
         };
         match (&status.tag, status.kind) {
             (None, Kind::Ok | Kind::Preauth) => {}
             (None, Kind::Bye) => return Err(self.turned_away(&status)),
-            _ => return Err(self.not_imap()),
+            _ => return Err(self.wire.not_imap()),
         }
+        self.wire.greeted = true;
         if let Some(list) = status.code("CAPABILITY") {
             self.learn(list.split_whitespace());
         }
@@ -309,15 +310,6 @@ impl Session {
         passing(host, status).unwrap_or_else(|| {
             connection(Code::Connect, text!("{host} turns us away: {said}", "{host} refuse la connexion : {said}"))
         })
-    }
-
-    fn not_imap(&self) -> SourceError {
-        let host = &self.wire.host;
-        let text = text!(
-            "{host} does not greet as an IMAP server does; check server and port (993 with TLS, 143 without)",
-            "{host} ne se présente pas comme un serveur IMAP ; vérifiez le serveur et le port (993 avec TLS, 143 sans)"
-        );
-        connection(Code::Protocol, text)
     }
 
     /// Tells a warning about this mailbox.

@@ -36,6 +36,8 @@ pub(super) struct Wire {
     last_tag: u32,
     /// Why the server said good-bye.
     bye: Option<String>,
+    /// Until the greeting was understood, an unreadable line means that this is no IMAP server.
+    pub(super) greeted: bool,
 }
 
 /// A response, and the body that was diverted from it.
@@ -64,7 +66,20 @@ impl Wire {
     ) -> Self {
         let input = Box::new([0; INPUT]);
         let divert = Divert::default();
-        Self { stream, host, patience, events, service, divert, input, start: 0, end: 0, last_tag: 0, bye: None }
+        Self {
+            stream,
+            host,
+            patience,
+            events,
+            service,
+            divert,
+            input,
+            start: 0,
+            end: 0,
+            last_tag: 0,
+            bye: None,
+            greeted: false,
+        }
     }
 
     /// Tells something about this connection.
@@ -135,6 +150,7 @@ impl Wire {
                         self.note_bye(&response);
                         return Ok(Incoming { response, body });
                     }
+                    None if !self.greeted => return Err(self.not_imap()),
                     None => self.unreadable(&text),
                 },
                 None => self.fill().await?,
@@ -178,6 +194,16 @@ impl Wire {
         let text = text!(
             "{host} sends {overlong}: this is no IMAP server, or a broken one",
             "{host} envoie trop d'un bloc ({overlong}) : ce n'est pas un serveur IMAP, ou il est en panne"
+        );
+        connection(Code::Protocol, text)
+    }
+
+    /// What answers here speaks something else.
+    pub(super) fn not_imap(&self) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} does not greet as an IMAP server does; check server and port (993 with TLS, 143 without)",
+            "{host} ne se présente pas comme un serveur IMAP ; vérifiez le serveur et le port (993 avec TLS, 143 sans)"
         );
         connection(Code::Protocol, text)
     }
