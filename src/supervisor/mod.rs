@@ -1,0 +1,273 @@
+//! Who runs: starts tunnels and launchers, follows a new configuration, stops them all.
+//!
+//! Not an engine, and no front door either: it knows neither signals nor the command line. Everything that can fail
+//! happens in [`prepare`], before anything is bound, fetched or stopped; what comes after cannot be refused. That is
+//! why a reload with a broken file changes nothing.
+
+mod child;
+pub mod outside;
+pub mod plan;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Launcher, Remark, Tunnel};
+use crate::event::{Event, Events, Level};
+use crate::launcher;
+use crate::model::{Fault, ServiceName};
+use crate::text;
+use crate::tunnel::{self, Running};
+
+use child::Child;
+use plan::{Plan, Step};
+
+/// A configuration with everything that can fail done: files read, keys loaded, directories seen.
+#[derive(Debug)]
+pub struct Prepared {
+    config: Config,
+    tunnels: Vec<tunnel::Prepared>,
+}
+
+/// Does everything that can fail. Touches nothing and starts nothing.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the file.
+pub fn prepare(config: Config, events: &Events) -> Result<Prepared, Vec<Remark>> {
+    let mut remarks = outside::inspect(&config);
+    let mut tunnels = Vec::new();
+    for section in &config.tunnels {
+        match tunnel::prepare(section, events) {
+            Ok(prepared) => tunnels.push(prepared),
+            Err(fault) => remarks.push(at_its_option(section, fault)),
+        }
+    }
+    if remarks.is_empty() {
+        return Ok(Prepared { config, tunnels });
+    }
+    remarks.sort_by(|one, other| one.place.cmp(&other.place));
+    Err(remarks)
+}
+
+/// Everything that runs.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    events: Events,
+    tunnels: Vec<(Tunnel, Running)>,
+    launchers: Vec<(Launcher, Child)>,
+    /// Sections that are gone: their connections may end in peace, their launchers finish an item.
+    leaving: JoinSet<()>,
+}
+
+impl Supervisor {
+    /// Starts what was prepared. Called within a runtime of several threads, on which the tunnels then live.
+    pub fn start(prepared: Prepared, events: Events) -> Self {
+        let Prepared { config, tunnels } = prepared;
+        let state = config.global.state.clone();
+        let mut supervisor =
+            Self { events, tunnels: Vec::new(), launchers: Vec::new(), leaving: JoinSet::new(), config };
+        for (section, prepared) in supervisor.config.tunnels.clone().into_iter().zip(tunnels) {
+            let running = Running::start(prepared, supervisor.events.clone());
+            supervisor.tunnels.push((section, running));
+        }
+        for section in enabled(&supervisor.config) {
+            let child = supervisor.child(&section, &state, None);
+            supervisor.launchers.extend(child.map(|child| (section, child)));
+        }
+        supervisor
+    }
+
+    /// Goes over to another configuration. Sections that say the same go on undisturbed, with their certificates read
+    /// anew; changed launchers start again after the item they are at; open connections live on.
+    pub fn reload(&mut self, prepared: Prepared) {
+        let Prepared { config, tunnels } = prepared;
+        self.say_what_does_not_reload(&config);
+        self.reload_tunnels(&config.tunnels, tunnels);
+        // `state` is not reloaded
+        let state = self.config.global.state.clone();
+        self.reload_launchers(enabled(&config), &state);
+        self.config = config;
+        self.config.global.state = state;
+        while self.leaving.try_join_next().is_some() {}
+    }
+
+    /// One line for each tunnel: where it listens.
+    pub fn listening(&self) -> Vec<(ServiceName, Vec<std::net::SocketAddr>)> {
+        self.tunnels.iter().map(|(section, running)| (section.name.clone(), running.bound())).collect()
+    }
+
+    /// Stops everything: launchers between two items, tunnels once their connections have ended, at the latest after
+    /// `drain`; what is left then, or when `hurry` resolves, is aborted.
+    pub async fn stop(mut self, drain: Duration, hurry: impl Future<Output = ()>) {
+        let children: Vec<Child> = self.launchers.into_iter().map(|(_, child)| child).collect();
+        children.iter().for_each(Child::ask);
+        for (_, running) in self.tunnels {
+            self.leaving.spawn(running.stop(drain));
+        }
+        let in_peace = async {
+            for child in &children {
+                child.ended().await;
+            }
+            while self.leaving.join_next().await.is_some() {}
+        };
+        tokio::select! {
+            () = in_peace => return,
+            () = hurry => {}
+            // a little longer than the drain: a tunnel that drains to its own deadline ends by itself
+            () = tokio::time::sleep(drain + MARGIN) => {}
+        }
+        children.iter().for_each(Child::abort);
+        let end = async {
+            self.leaving.shutdown().await;
+            for child in &children {
+                child.ended().await;
+            }
+        };
+        if tokio::time::timeout(MARGIN, end).await.is_err() {
+            self.events.emit(Event::new(
+                Level::Warning,
+                "stopped_in_the_middle",
+                text!(
+                    "a launcher did not stop in time; what it was at is taken up again at the next start",
+                    "un lanceur ne s'est pas arrêté à temps ; ce qu'il faisait sera repris au prochain démarrage"
+                ),
+            ));
+        }
+    }
+
+    fn reload_tunnels(&mut self, sections: &[Tunnel], prepared: Vec<tunnel::Prepared>) {
+        let (old, running): (Vec<Tunnel>, Vec<Running>) = self.tunnels.drain(..).unzip();
+        let plan = Plan::between(&old, sections);
+        let mut running: Vec<Option<Running>> = running.into_iter().map(Some).collect();
+        // the ended ones first: a new section may want their port
+        for ended in plan.ended {
+            self.tell("section_ended", &old[ended].name);
+            self.leaving.extend(running[ended].take().map(|running| running.stop(FOREVER)));
+        }
+        for ((section, prepared), step) in sections.iter().zip(prepared).zip(plan.steps) {
+            let continued = match step {
+                Step::Keep(index) | Step::Change(index) => running[index].take(),
+                Step::Start => None,
+            };
+            match step {
+                Step::Keep(_) => {}
+                Step::Change(_) => self.tell("section_changed", &section.name),
+                Step::Start => self.tell("section_started", &section.name),
+            }
+            let running = match continued {
+                Some(running) => {
+                    running.replace(prepared);
+                    running
+                }
+                None => Running::start(prepared, self.events.clone()),
+            };
+            self.tunnels.push((section.clone(), running));
+        }
+    }
+
+    fn reload_launchers(&mut self, sections: Vec<Launcher>, state: &Path) {
+        let (old, children): (Vec<Launcher>, Vec<Child>) = self.launchers.drain(..).unzip();
+        let plan = Plan::between(&old, &sections);
+        let mut children: Vec<Option<Child>> = children.into_iter().map(Some).collect();
+        for ended in plan.ended {
+            self.tell("section_ended", &old[ended].name);
+            self.leave(children[ended].take());
+        }
+        for (section, step) in sections.into_iter().zip(plan.steps) {
+            let child = match step {
+                Step::Keep(index) => children[index].take(),
+                Step::Change(index) => {
+                    self.tell("section_changed", &section.name);
+                    let before = children[index].take();
+                    let child = self.child(&section, state, before.as_ref());
+                    self.leave(before);
+                    child
+                }
+                Step::Start => {
+                    self.tell("section_started", &section.name);
+                    self.child(&section, state, None)
+                }
+            };
+            self.launchers.extend(child.map(|child| (section, child)));
+        }
+    }
+
+    fn leave(&mut self, child: Option<Child>) {
+        if let Some(child) = child {
+            child.ask();
+            self.leaving.spawn(async move { child.ended().await });
+        }
+    }
+
+    fn child(&self, section: &Launcher, state: &Path, before: Option<&Child>) -> Option<Child> {
+        let launcher = Arc::new(section.clone());
+        let env = launcher::Env { state: state.to_owned(), events: self.events.clone() };
+        let run = move |stop| launcher::run(Arc::clone(&launcher), env.clone(), stop);
+        let child = Child::start(&section.name, &self.events, before, run);
+        child
+            .map_err(|error| {
+                let words = text!("cannot start a thread: {error}", "impossible de créer un fil d'exécution : {error}");
+                self.events.emit(Event::new(Level::Critical, "launcher_not_started", words).of(&section.name));
+            })
+            .ok()
+    }
+
+    fn tell(&self, event: &'static str, name: &ServiceName) {
+        let text = match event {
+            "section_ended" => {
+                text!("[{name}] is no longer in the file: it stops", "[{name}] n'est plus dans le fichier : arrêt")
+            }
+            "section_changed" => {
+                text!("[{name}] changed: the new settings apply", "[{name}] a changé : nouveaux réglages appliqués")
+            }
+            _ => text!("[{name}] is new: it starts", "[{name}] est nouveau : démarrage"),
+        };
+        self.events.emit(Event::new(Level::Notice, event, text).of(name));
+    }
+
+    fn say_what_does_not_reload(&self, config: &Config) {
+        let (old, new) = (&self.config.global, &config.global);
+        let options = [
+            ("state", old.state != new.state),
+            ("pid", old.pid != new.pid),
+            ("foreground", old.foreground != new.foreground),
+        ];
+        for (option, _) in options.into_iter().filter(|(_, changed)| *changed) {
+            let place = new.places.of(option);
+            let text = text!(
+                "{place}: a new value of `{option}` counts only after a restart",
+                "{place} : une nouvelle valeur de `{option}` ne compte qu'après un redémarrage"
+            );
+            self.events.emit(Event::new(Level::Warning, "not_reloaded", text));
+        }
+    }
+}
+
+fn enabled(config: &Config) -> Vec<Launcher> {
+    config.launchers.iter().filter(|launcher| launcher.enabled).cloned().collect()
+}
+
+/// A fault of a tunnel at the line of the option whose file it names, else at the section's header.
+fn at_its_option(section: &Tunnel, fault: Fault) -> Remark {
+    let files = [
+        ("key", &section.key),
+        ("cert", &section.cert),
+        ("CAfile", &section.trust.ca_file),
+        ("CApath", &section.trust.ca_path),
+    ];
+    let named = |path: &Option<PathBuf>| {
+        path.as_ref().is_some_and(|path| fault.text.en.contains(path.to_string_lossy().as_ref()))
+    };
+    let option = files.into_iter().find(|(_, path)| named(path)).map_or("", |(option, _)| option);
+    Remark { place: section.places.of(option).clone(), text: fault.text }
+}
+
+/// Connections of a section that is gone end when they end.
+const FOREVER: Duration = Duration::from_hours(30 * 24);
+
+/// How much longer than the drain everything may take.
+const MARGIN: Duration = Duration::from_secs(2);

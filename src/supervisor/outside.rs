@@ -1,0 +1,325 @@
+//! Checks of the outside world that touch nothing: directories, volumes, file systems.
+//!
+//! What the configuration alone cannot know, found before anything is bound or fetched. Not a rehearsal: nothing is
+//! written, no server is asked (that is `pertuis test`). Each finding carries the line of the option that causes it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::config::launcher::Kind;
+use crate::config::{Config, Launcher, Remark};
+use crate::text;
+use crate::text::Text;
+
+/// Everything in the outside world that would keep `config` from working.
+pub fn inspect(config: &Config) -> Vec<Remark> {
+    let launchers: Vec<&Launcher> = config.launchers.iter().filter(|launcher| launcher.enabled).collect();
+    let mut remarks = Vec::new();
+    if !launchers.is_empty() {
+        remarks.extend(state(config));
+    }
+    for launcher in &launchers {
+        remarks.extend(deliver(launcher));
+        remarks.extend(source(launcher));
+        remarks.extend(trust(launcher));
+        remarks.extend(watched(launcher, &launchers));
+    }
+    let state = in_watched("state", &config.global.state, &launchers);
+    remarks.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
+    remarks
+}
+
+/// Where a launcher prepares its files when the option is not given.
+pub fn staging(launcher: &Launcher) -> PathBuf {
+    let beside = || launcher.deliver.parent().unwrap_or(Path::new(".")).join(STAGING);
+    launcher.staging.clone().unwrap_or_else(beside)
+}
+
+/// The ledger is an SQL database in a file: its locks do not hold on network shares.
+fn state(config: &Config) -> Option<Remark> {
+    let state = &config.global.state;
+    let at = |text| Some(Remark { place: config.global.places.of("state").clone(), text });
+    let path = state.display();
+    if state.exists() && !state.is_dir() {
+        return at(text!("state: {path} is not a directory", "state : {path} n'est pas un répertoire"));
+    }
+    let existing = nearest(state)?;
+    if let Some(kind) = network_file_system(existing) {
+        return at(text!(
+            "state: {path} is on a network share ({kind}); the ledger needs a local disk: set `state` to a folder of \
+             this machine",
+            "state : {path} est sur un partage réseau ({kind}) ; le registre exige un disque local : donner à `state` \
+             un dossier de cette machine"
+        ));
+    }
+    if writable(existing) { None } else { at(not_writable("state", existing)) }
+}
+
+fn deliver(launcher: &Launcher) -> Option<Remark> {
+    let deliver = &launcher.deliver;
+    if let Some(text) = not_a_directory("deliver", deliver) {
+        return Some(remark(launcher, "deliver", text));
+    }
+    if !writable(deliver) {
+        return Some(remark(launcher, "deliver", not_writable("deliver", deliver)));
+    }
+    let staging = staging(launcher);
+    let named = launcher.staging.is_some();
+    // a named folder is made by its administrator, the default one by the launcher
+    if named && let Some(text) = not_a_directory("staging", &staging) {
+        return Some(remark(launcher, "staging", text));
+    }
+    let existing = nearest(&staging)?;
+    if !same_volume(existing, deliver) {
+        return Some(remark(launcher, staging_option(launcher), other_volume(&staging, deliver, named)));
+    }
+    (!writable(existing)).then(|| remark(launcher, staging_option(launcher), not_writable("staging", existing)))
+}
+
+/// The option whose line decides where the staging folder is.
+fn staging_option(launcher: &Launcher) -> &'static str {
+    if launcher.staging.is_some() { "staging" } else { "deliver" }
+}
+
+fn not_writable(option: &str, path: &Path) -> Text {
+    let path = path.display();
+    text!(
+        "{option}: {path} is not writable for this user; change its owner or its mode, or choose another folder",
+        "{option} : {path} n'est pas accessible en écriture pour cet utilisateur ; changer son propriétaire ou ses \
+         droits, ou choisir un autre dossier"
+    )
+}
+
+fn other_volume(staging: &Path, deliver: &Path, named: bool) -> Text {
+    let (staging, deliver) = (staging.display(), deliver.display());
+    if named {
+        return text!(
+            "staging: {staging} and {deliver} are on two volumes; a file can only appear in one step within one \
+             volume: choose a folder on that of {deliver}",
+            "staging : {staging} et {deliver} sont sur deux volumes ; un fichier ne peut apparaître d'un coup qu'au \
+             sein d'un seul volume : choisir un dossier sur celui de {deliver}"
+        );
+    }
+    text!(
+        "deliver: {deliver} is a volume of its own, so {staging} cannot serve to prepare files: set `staging` to a \
+         folder of the same volume that nobody watches",
+        "deliver : {deliver} est un volume à part, {staging} ne peut donc pas servir à préparer les fichiers : donner \
+         à `staging` un dossier du même volume que personne ne surveille"
+    )
+}
+
+fn source(launcher: &Launcher) -> Option<Remark> {
+    if launcher.kind != Kind::Directory {
+        return None;
+    }
+    let text = not_a_directory("source", Path::new(&launcher.source))?;
+    Some(remark(launcher, "source", text))
+}
+
+/// Certificates that a launcher names can be opened; what is in them is said when they are loaded.
+fn trust(launcher: &Launcher) -> Vec<Remark> {
+    let files = [
+        ("CAfile", launcher.trust.ca_file.as_ref()),
+        ("CApath", launcher.trust.ca_path.as_ref()),
+        ("cert", launcher.cert.as_ref()),
+        ("key", launcher.key.as_ref()),
+    ];
+    let check = |(option, path): (&'static str, Option<&PathBuf>)| {
+        let path = path?;
+        let error = match option {
+            "CApath" => fs::read_dir(path).err()?,
+            _ => fs::File::open(path).err()?,
+        };
+        let path = path.display();
+        let text = text!("{option}: cannot read {path}: {error}", "{option} : impossible de lire {path} : {error}");
+        Some(remark(launcher, option, text))
+    };
+    files.into_iter().filter_map(check).collect()
+}
+
+/// A folder in which we prepare or put away files must not be one that somebody watches: the COLD would take half of
+/// a file. And what is delivered must not be fetched again.
+fn watched(launcher: &Launcher, all: &[&Launcher]) -> Option<Remark> {
+    let staging = in_watched("staging", &staging(launcher), all).map(|text| (staging_option(launcher), text));
+    let quarantine = || {
+        let path = launcher.quarantine.as_deref()?;
+        Some(("quarantine", in_watched("quarantine", path, all)?))
+    };
+    let (option, text) =
+        staging.or_else(quarantine).or_else(|| delivers_to_itself(launcher).map(|text| ("deliver", text)))?;
+    Some(remark(launcher, option, text))
+}
+
+fn in_watched(option: &str, path: &Path, all: &[&Launcher]) -> Option<Text> {
+    let folder = all.iter().find_map(|launcher| {
+        if within(path, &launcher.deliver) { Some(launcher.deliver.as_path()) } else { in_source(path, launcher) }
+    })?;
+    let (path, folder) = (path.display(), folder.display());
+    Some(text!(
+        "{option}: {path} lies in {folder}, which is watched: choose a folder elsewhere",
+        "{option} : {path} se trouve dans {folder}, qui est surveillé : choisir un dossier ailleurs"
+    ))
+}
+
+/// The directory of which `launcher` would take files that lie in `path`.
+fn in_source<'a>(path: &Path, launcher: &'a Launcher) -> Option<&'a Path> {
+    let source = Path::new(&launcher.source);
+    let taken = if launcher.subfolders { within(path, source) } else { real(path) == real(source) };
+    (launcher.kind == Kind::Directory && taken).then_some(source)
+}
+
+fn delivers_to_itself(launcher: &Launcher) -> Option<Text> {
+    let source = in_source(&launcher.deliver, launcher)?.display();
+    let deliver = launcher.deliver.display();
+    Some(text!(
+        "deliver: {deliver} lies in the launcher's own source {source}: what it delivers would be taken again",
+        "deliver : {deliver} se trouve dans la source {source} du lanceur : ce qu'il livre serait repris sans fin"
+    ))
+}
+
+fn remark(launcher: &Launcher, option: &str, text: Text) -> Remark {
+    Remark { place: launcher.places.of(option).clone(), text }
+}
+
+fn not_a_directory(option: &str, path: &Path) -> Option<Text> {
+    let shown = path.display();
+    match fs::read_dir(path) {
+        Ok(_) => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(text!(
+            "{option}: the directory {shown} does not exist; create it, or correct the path",
+            "{option} : le répertoire {shown} n'existe pas ; le créer, ou corriger le chemin"
+        )),
+        Err(error) => Some(text!(
+            "{option}: the directory {shown} cannot be read: {error}",
+            "{option} : le répertoire {shown} est illisible : {error}"
+        )),
+    }
+}
+
+/// `path`, or the nearest folder above it that exists.
+fn nearest(path: &Path) -> Option<&Path> {
+    let above = path.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    above.into_iter().find(|path| path.exists())
+}
+
+fn real(path: &Path) -> PathBuf {
+    let Some(existing) = nearest(path) else { return path.to_owned() };
+    let base = fs::canonicalize(existing).unwrap_or_else(|_| existing.to_owned());
+    path.strip_prefix(existing).map_or_else(|_| base.clone(), |rest| base.join(rest))
+}
+
+fn within(path: &Path, folder: &Path) -> bool {
+    real(path).starts_with(real(folder))
+}
+
+#[cfg(unix)]
+fn same_volume(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => one.dev() == other.dev(),
+        // what cannot be asked is told by the first delivery
+        _ => true,
+    }
+}
+
+/// The drive letter or share decides.
+#[cfg(not(unix))]
+fn same_volume(one: &Path, other: &Path) -> bool {
+    real(one).components().next() == real(other).components().next()
+}
+
+#[cfg(unix)]
+fn writable(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+#[cfg(not(unix))]
+fn writable(_path: &Path) -> bool {
+    true
+}
+
+/// The name of the network file system on which `path` lies (Linux: statfs(2), the magic numbers of linux/magic.h).
+#[cfg(target_os = "linux")]
+fn network_file_system(path: &Path) -> Option<&'static str> {
+    let kind = rustix::fs::statfs(path).ok()?.f_type;
+    // the field is 32 or 64 bits wide, and signed: its low half is the number
+    let kind = u32::try_from(i128::from(kind) & 0xFFFF_FFFF).ok()?;
+    NETWORK.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
+}
+
+/// A UNC path is a share; a mapped drive is not recognised.
+#[cfg(not(target_os = "linux"))]
+fn network_file_system(path: &Path) -> Option<&'static str> {
+    path.to_string_lossy().starts_with(r"\\").then_some("SMB")
+}
+
+const STAGING: &str = ".pertuis-staging";
+
+#[cfg(target_os = "linux")]
+const NETWORK: [(u32, &str); 12] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x564C, "NCP"),
+    (0x5346_414F, "AFS"),
+    (0x7375_7245, "Coda"),
+    (0x00C3_6400, "Ceph"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636F, "OCFS2"),
+    (0x1983_0326, "BeeGFS"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["wait/sub", "drop", "state"] {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_path_lies_within_a_folder_whatever_links_and_dots_say() {
+        let dir = tree();
+        let at = |name: &str| dir.path().join(name);
+        assert!(within(&at("wait/sub/new/deeper"), &at("wait")));
+        assert!(!within(&at("waiting"), &at("wait")));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("wait"), at("link")).unwrap();
+            assert!(within(&at("link/new"), &at("wait")));
+            assert!(within(&at("wait/sub/../x"), &at("link")));
+        }
+    }
+
+    #[test]
+    fn the_nearest_folder_above_a_missing_one_is_found() {
+        let dir = tree();
+        assert_eq!(nearest(&dir.path().join("wait/a/b/c")), Some(dir.path().join("wait").as_path()));
+        assert_eq!(nearest(Path::new("no-such-folder/x")), Some(Path::new(".")));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn two_volumes_are_told_apart() {
+        assert!(!same_volume(Path::new("/proc"), Path::new("/")));
+        assert!(same_volume(Path::new("/"), Path::new("/")));
+    }
+
+    #[test]
+    fn a_missing_directory_and_a_file_in_its_place_are_named() {
+        let dir = tree();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        for path in [dir.path().join("missing"), file] {
+            let text = not_a_directory("deliver", &path).unwrap();
+            assert!(text.en.contains(path.to_str().unwrap()) && text.fr.contains("répertoire"), "{text}");
+        }
+        assert_eq!(not_a_directory("deliver", dir.path()), None);
+    }
+}
