@@ -1,0 +1,38 @@
+//! What differs between systems: signals, daemons, the service manager.
+//!
+//! One small interface, one file for each system behind it. Not a service: what a signal means is decided by
+//! `cli::run`.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub use unix::{Daemon, PidFile, Signals, notify};
+#[cfg(windows)]
+pub use windows::{Daemon, PidFile, Signals, notify};
+
+/// What the system or its administrator asks of a running service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// End in good order; the name of the signal.
+    Stop(&'static str),
+    /// Read the configuration again.
+    Reload,
+    /// Open the log file again: it was moved away.
+    Reopen,
+    /// Say in the log what is running.
+    Status,
+}
+
+/// What the service manager (systemd) is told; without one nothing happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Everything runs.
+    Ready,
+    /// The configuration is being read again; [`Phase::Ready`] follows.
+    Reloading,
+    /// It ends.
+    Stopping,
+}

@@ -1,0 +1,176 @@
+//! Unix: signals, becoming a daemon, the pid file, systemd's notifications.
+//!
+//! A daemon is made by starting this program once more, detached, rather than by fork: that needs no `unsafe` and is
+//! safe with threads. The first process waits until the second one says that it started, and passes its errors on.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Phase, Request};
+
+/// The signals of a running service.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the system's defaults. Called within a runtime.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    /// The next request.
+    pub async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Request::Stop("SIGINT"),
+            _ = self.quit.recv() => Request::Stop("SIGQUIT"),
+            _ = self.hangup.recv() => Request::Reload,
+            _ = self.user1.recv() => Request::Reopen,
+            _ = self.user2.recv() => Request::Status,
+        }
+    }
+}
+
+/// The pid file; removed when this is dropped.
+#[derive(Debug)]
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes this process's number into `path`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        // readable for everybody: monitoring runs as other users
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // a successor that started meanwhile has written its own number: not ours to remove
+        let ours = fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        if ours {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+/// The second process of `foreground = no`.
+#[derive(Debug)]
+pub struct Daemon(());
+
+impl Daemon {
+    /// Whether this process is the one that [`Daemon::launch`] started; it is then detached from the terminal.
+    pub fn detach() -> Option<Self> {
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+        // a number, not a flag: a program that we start inherits the variable, but not the parent
+        let marked = std::env::var(MARK).ok().filter(|value| Some(value) == parent.as_ref());
+        marked.map(|_| {
+            // refused only for the leader of a process group, which a started program is not
+            let _ = rustix::process::setsid();
+            Self(())
+        })
+    }
+
+    /// Starts this program once more with the same arguments and waits for its word. Its errors go to our standard
+    /// error. Answers the exit code for this process.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn launch() -> io::Result<u8> {
+        let mut arguments = std::env::args_os();
+        let mut command = Command::new(std::env::current_exe()?);
+        if let Some(name) = arguments.next() {
+            command.arg0(name);
+        }
+        command.args(arguments).env(MARK, std::process::id().to_string());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut word = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut word)?;
+        }
+        if word == STARTED {
+            return Ok(0);
+        }
+        child.wait()?;
+        Ok(1)
+    }
+
+    /// Tells the first process that everything started, and lets go of its standard streams.
+    ///
+    /// # Errors
+    /// `/dev/null` cannot be opened.
+    pub fn started(self) -> io::Result<()> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let mut stdout = io::stdout();
+        // the first process may have been killed: the service runs all the same
+        let _ = stdout.write_all(STARTED.as_bytes()).and_then(|()| stdout.flush());
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        Ok(())
+    }
+}
+
+/// Tells the service manager (`NOTIFY_SOCKET`, `sd_notify(3)`); without one nothing happens.
+pub fn notify(phase: Phase) {
+    use sd_notify::NotifyState;
+    let told = match phase {
+        Phase::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        // Type=notify-reload asks for the time of the monotonic clock beside it
+        Phase::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|time| sd_notify::notify(&[NotifyState::Reloading, time])),
+        Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+    };
+    // a service manager that does not listen changes nothing for us
+    drop(told);
+}
+
+const MARK: &str = "PERTUIS_DAEMON";
+const STARTED: &str = "started\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pid_file_goes_with_its_owner_but_a_successors_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pid");
+        let file = PidFile::create(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        drop(file);
+        assert!(!path.exists());
+        let file = PidFile::create(&path).unwrap();
+        fs::write(&path, "1\n").unwrap();
+        drop(file);
+        assert!(path.exists());
+        assert!(PidFile::create(&dir.path().join("missing/pid")).is_err());
+    }
+}

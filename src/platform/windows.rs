@@ -1,0 +1,70 @@
+//! Windows: Ctrl-C, for now. No service and no daemon: `foreground = no` says so.
+
+use std::io;
+use std::path::Path;
+
+use super::{Phase, Request};
+
+/// Ctrl-C.
+#[derive(Debug)]
+pub struct Signals(tokio::signal::windows::CtrlC);
+
+impl Signals {
+    /// Takes Ctrl-C over. Called within a runtime.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn listen() -> io::Result<Self> {
+        tokio::signal::windows::ctrl_c().map(Self)
+    }
+
+    /// The next request.
+    pub async fn next(&mut self) -> Request {
+        let _ = self.0.recv().await;
+        Request::Stop("Ctrl-C")
+    }
+}
+
+/// There is none on Windows.
+#[derive(Debug)]
+pub struct PidFile(());
+
+impl PidFile {
+    /// Refused.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn create(_path: &Path) -> io::Result<Self> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+}
+
+/// There is none on Windows.
+#[derive(Debug)]
+pub struct Daemon(());
+
+impl Daemon {
+    /// Never.
+    pub fn detach() -> Option<Self> {
+        None
+    }
+
+    /// Refused.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn launch() -> io::Result<u8> {
+        Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    /// Nothing to tell.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn started(self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Nobody to tell.
+pub fn notify(_phase: Phase) {}
