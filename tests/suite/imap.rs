@@ -404,6 +404,29 @@ async fn a_receiver_that_goes_away_ends_the_fetch() {
 }
 
 #[tokio::test]
+async fn a_fetch_that_is_dropped_half_way_leaves_no_trace_in_the_next_call() {
+    let mailbox = mailbox(200).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    for count in [0, 1, 3, 70] {
+        let (sender, mut receiver) = mpsc::channel(1);
+        let some = async {
+            for _ in 0..count {
+                receiver.recv().await.unwrap();
+            }
+        };
+        tokio::select! {
+            biased;
+            result = bench.imap.fetch(&found.items, &bench.spool, sender) => panic!("{result:?}"),
+            () = some => {}
+        }
+        let done = bench.imap.acknowledge(&keys(&found.items[..1]), &Disposition::Seen).await.unwrap();
+        assert_eq!(done.len(), 1);
+    }
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(200));
+}
+
+#[tokio::test]
 async fn refused_logins_are_told_from_passing_trouble() {
     let mailbox = mailbox(1).await;
     let wrong = launcher(mailbox.address(), ACCOUNT, "hunter2-wrong");

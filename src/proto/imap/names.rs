@@ -30,9 +30,9 @@ pub fn decode(text: &str) -> Option<String> {
         out.push_str(&rest[..at]);
         let (shifted, after) = rest[at + 1..].split_once('-')?;
         if shifted.is_empty() {
-            out.push('&')
+            out.push('&');
         } else {
-            out.push_str(&unshift(shifted)?)
+            out.push_str(&unshift(shifted)?);
         }
         rest = after;
     }
@@ -69,15 +69,18 @@ pub fn server_name(name: &str, separator: Option<char>) -> String {
 /// with case and then without.
 pub fn find<'a>(name: &str, list: &'a [String]) -> Option<&'a String> {
     let wanted = [fold(name), fold(&show(name))];
-    let tries: [&dyn Fn(&str, &str) -> bool; 4] = [
-        &|folder, wanted| folder == wanted,
-        &|folder, wanted| folder.to_lowercase() == wanted.to_lowercase(),
-        &|folder, wanted| below_inbox(folder).is_some_and(|below| below == wanted),
-        &|folder, wanted| below_inbox(folder).is_some_and(|below| below.to_lowercase() == wanted.to_lowercase()),
+    let exact: Vec<String> = list.iter().map(|folder| fold(&show(folder))).collect();
+    let below: Vec<String> = exact.iter().map(|folder| below_inbox(folder).unwrap_or_default().to_owned()).collect();
+    let lower = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
+    let rounds = [
+        (wanted.to_vec(), exact.clone()),
+        (lower(&wanted), lower(&exact)),
+        (wanted.to_vec(), below.clone()),
+        (lower(&wanted), lower(&below)),
     ];
-    tries.iter().find_map(|fits| {
-        let mut hits = list.iter().filter(|folder| wanted.iter().any(|wanted| fits(&fold(&show(folder)), wanted)));
-        let hit = hits.next()?;
+    rounds.iter().find_map(|(wanted, folders)| {
+        let mut hits = list.iter().zip(folders).filter(|(_, folder)| !folder.is_empty() && wanted.contains(folder));
+        let (hit, _) = hits.next()?;
         hits.next().is_none().then_some(hit)
     })
 }

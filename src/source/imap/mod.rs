@@ -42,12 +42,14 @@ pub struct Imap {
     session: Option<Session>,
     /// The source folder's own name, once it was opened.
     folder: Option<String>,
+    /// A call is under way. Found set at the next call, it was dropped half-way and answers may still be on their way.
+    in_call: bool,
 }
 
 impl Imap {
     /// The folder that `launcher` names. Nothing is opened yet.
     pub fn new(launcher: Launcher, events: Events) -> Self {
-        Self { launcher, events, patience: PATIENCE, session: None, folder: None }
+        Self { launcher, events, patience: PATIENCE, session: None, folder: None, in_call: false }
     }
 
     /// The same, giving up on a server that has not answered for `patience` (60 seconds else).
@@ -84,8 +86,17 @@ impl Imap {
         }
     }
 
-    /// A connection in doubt is given up.
+    /// Begins a call; the connection of one that was dropped half-way is given up.
+    fn begin(&mut self) {
+        if self.in_call {
+            self.session = None;
+        }
+        self.in_call = true;
+    }
+
+    /// Ends a call; a connection in doubt is given up.
     fn settle<T>(&mut self, result: Result<T, SourceError>) -> Result<T, SourceError> {
+        self.in_call = false;
         if result.is_err() {
             self.session = None;
         }
@@ -130,7 +141,8 @@ impl Imap {
             .map(|uid| Item { key: self.key(&selected, *uid), hint: uid.to_string(), size: sizes.get(uid).copied() })
             .collect();
         let keys = if same { Keys::Same } else { Keys::Reissued };
-        Ok(Discovery { items, keys, cursor: Some(place.to_cursor()) })
+        // a server never gives a UID again, so nothing depends on what has left
+        Ok(Discovery { items, keys, cursor: Some(place.to_cursor()), present: None })
     }
 
     /// What the server is asked for besides the range of UIDs.
@@ -245,16 +257,19 @@ impl Imap {
 #[async_trait]
 impl Source for Imap {
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        self.begin();
         let result = self.try_discover(cursor).await;
         self.settle(result)
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        self.begin();
         let result = self.try_identify(batch).await;
         self.settle(result)
     }
 
     async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        self.begin();
         let result = self.try_fetch(batch, spool, &out).await;
         let wanted = self.settle(result)?;
         if !wanted {
@@ -268,16 +283,18 @@ impl Source for Imap {
         if *what == Disposition::Leave || batch.is_empty() {
             return Ok(batch.to_vec());
         }
+        self.begin();
         let result = self.try_acknowledge(batch, what).await;
         self.settle(result)
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
+        self.begin();
         // every change had its tagged OK already: nothing takes effect only now
         if let Some(session) = self.session.take() {
             session.close().await;
         }
-        Ok(())
+        self.settle(Ok(()))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::config::Launcher;
 use crate::event::{Events, Level};
 use crate::model::{Code, Fault};
 use crate::proto::imap::names;
-use crate::proto::imap::response::{Kind, Response, Status};
+use crate::proto::imap::response::{Kind, Response, Status, Value};
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::text;
@@ -25,8 +25,6 @@ pub(super) struct Session {
     pub(super) wire: Wire,
     capabilities: BTreeSet<String>,
     pub(super) selected: Option<Selected>,
-    /// The separator of folder names, once it was asked for; `Some(None)`: the server has none.
-    separator: Option<Option<char>>,
 }
 
 /// The folder that is open.
@@ -48,7 +46,7 @@ impl Session {
         let stream = stream::open(launcher, patience).await?;
         let host = launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
         let wire = Wire::new(stream, host, patience, events.clone(), launcher.name.clone());
-        let mut session = Self { wire, capabilities: BTreeSet::new(), selected: None, separator: None };
+        let mut session = Self { wire, capabilities: BTreeSet::new(), selected: None };
         if session.greet().await? {
             session.login(launcher).await?;
         }
@@ -217,7 +215,7 @@ impl Session {
             if let Response::Data { name, values, .. } = response
                 && name == "CAPABILITY"
             {
-                let words: Vec<String> = values.iter().filter_map(|value| value.text()).collect();
+                let words: Vec<String> = values.iter().filter_map(Value::text).collect();
                 self.learn(words.iter().map(String::as_str));
             }
         }
@@ -229,13 +227,8 @@ impl Session {
 
     /// The separator of folder names (RFC 3501, 6.3.8: the empty name asks for it alone).
     async fn separator(&mut self) -> Result<Option<char>, SourceError> {
-        if let Some(separator) = self.separator {
-            return Ok(separator);
-        }
         let reply = self.run("LIST", "LIST \"\" \"\"").await?;
-        let separator = reply.data.iter().find_map(list_entry).and_then(|entry| entry.separator);
-        self.separator = Some(separator);
-        Ok(separator)
+        Ok(reply.data.iter().find_map(list_entry).and_then(|entry| entry.separator))
     }
 
     fn read_selected(&self, name: &str, writable: bool, reply: &Reply) -> Result<Selected, SourceError> {
@@ -327,13 +320,13 @@ struct Entry {
 /// A LIST response (RFC 3501, 7.2.2).
 fn list_entry(response: &Response) -> Option<Entry> {
     let Response::Data { name, values, .. } = response else { return None };
-    let [crate::proto::imap::response::Value::List(attributes), separator, folder, ..] = values.as_slice() else {
+    let [Value::List(attributes), separator, folder, ..] = values.as_slice() else {
         return None;
     };
     if name != "LIST" {
         return None;
     }
-    let hidden = attributes.iter().filter_map(|value| value.text()).any(|attribute| {
+    let hidden = attributes.iter().filter_map(Value::text).any(|attribute| {
         attribute.eq_ignore_ascii_case("\\Noselect") || attribute.eq_ignore_ascii_case("\\NonExistent")
     });
     Some(Entry {
