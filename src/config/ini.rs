@@ -144,6 +144,18 @@ impl Note {
     }
 }
 
+/// What the system said about a file; the most frequent answers in French too.
+pub(super) fn io_words(error: &std::io::Error) -> Text {
+    let fr = match error.kind() {
+        std::io::ErrorKind::NotFound => "fichier ou répertoire introuvable",
+        std::io::ErrorKind::PermissionDenied => "accès refusé",
+        std::io::ErrorKind::NotADirectory => "ce n'est pas un répertoire",
+        std::io::ErrorKind::IsADirectory => "c'est un répertoire",
+        _ => return Text::same(error.to_string()),
+    };
+    Text { en: error.to_string().into(), fr: fr.into() }
+}
+
 /// Folds the name of an option: case, blanks, `_`, `-` and accents do not count, so that `Mot de passe`,
 /// `mot_de_passe` and `motdepasse` are one name.
 pub fn fold(name: &str) -> String {
@@ -235,7 +247,7 @@ impl Reader {
         }
         let mut files = match list(directory) {
             Ok(files) => files,
-            Err(error) => return self.mistake(path, number, &not_included(directory, &error.to_string())),
+            Err(error) => return self.mistake(path, number, &not_included(directory, &io_words(&error))),
         };
         files.sort();
         for file in files {
@@ -292,8 +304,8 @@ fn trim(text: &str) -> &str {
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, Text> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| Text::same(error.to_string()))?;
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| Text::same(error.to_string()))?;
+    let file = std::fs::File::open(path).map_err(|error| io_words(&error))?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| io_words(&error))?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(text!(
             "it is larger than 4 MiB, which no configuration is",
@@ -358,11 +370,11 @@ fn too_deep() -> Text {
     text!("more than {DEEPEST_INCLUDE} nested includes", "plus de {DEEPEST_INCLUDE} inclusions imbriquées")
 }
 
-fn not_included(directory: &Path, error: &str) -> Text {
-    let directory = directory.display();
+fn not_included(directory: &Path, why: &Text) -> Text {
+    let (directory, en, fr) = (directory.display(), &why.en, &why.fr);
     text!(
-        "Failed to include directory {directory}: {error} (`include` takes a directory)",
-        "inclusion impossible du répertoire {directory} : {error} (`include` attend un répertoire)"
+        "Failed to include directory {directory}: {en} (`include` takes a directory)",
+        "inclusion impossible du répertoire {directory} : {fr} (`include` attend un répertoire)"
     )
 }
 

@@ -131,6 +131,9 @@ impl Launcher {
     pub(super) fn build(name: ServiceName, options: &Options, report: &mut Report) -> Option<Self> {
         let kind = if options.level == Level::Directory { Kind::Directory } else { Kind::Imap };
         let complete = check_required(options, kind, report);
+        if name.as_str().trim().is_empty() {
+            report.mistake(&options.place, no_name());
+        }
         let tls = if word(options, "tls").as_deref() == Some("none") { Tls::None } else { Tls::Implicit };
         let server = options.get("server", value::server).map(|(host, port)| Address {
             host: Some(host),
@@ -239,13 +242,19 @@ fn password(options: &Options, server: Option<&Address>) -> Option<Secret> {
     if google && grouped { Some(Secret::new(groups.concat())) } else { Some(secret) }
 }
 
+/// What a directory cannot do is a mistake in its own section; a default of the preamble that only mailboxes can
+/// follow (`after = seen`, `after = move Done`) is none for it, and leaving a file where it is harms nothing.
 fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disposition {
     let Some(wanted) = options.get(name, value::after) else { return Disposition::Leave };
+    let inherited = options.last(name).is_some_and(|entry| entry.inherited);
     match (kind, wanted) {
         (Kind::Directory, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
-            report.mistake(options.place_of(name), not_for_directories(name));
+            if !inherited {
+                report.mistake(options.place_of(name), not_for_directories(name));
+            }
             Disposition::Leave
         }
+        (Kind::Directory, Disposition::Move(to)) if inherited && !Path::new(&to).is_absolute() => Disposition::Leave,
         (Kind::Directory, Disposition::Move(to)) => {
             Disposition::Move(value::path(&to).unwrap_or_default().to_string_lossy().into_owned())
         }
@@ -282,6 +291,13 @@ fn largest(kind: Kind) -> u64 {
         Kind::Imap => 150 << 20,
         Kind::Directory => 4 << 30,
     }
+}
+
+fn no_name() -> Text {
+    text!(
+        "a launcher needs a name between its brackets: the ledger knows it by that",
+        "un lanceur demande un nom entre ses crochets : le registre le connaît par lui"
+    )
 }
 
 fn missing(name: &str, kind: Kind) -> Text {

@@ -101,7 +101,7 @@ fn is_sampled(row: &Row, level: Level) -> bool {
 fn has_one_value(row: &Row) -> bool {
     match row.kind {
         Kind::Only(_) => true,
-        Kind::Choice(words) => words.iter().filter(|(_, fate)| matches!(fate, Fate::Acts)).count() < 2,
+        Kind::Choice(words) => words.iter().filter(|(_, fate)| is_acting(*fate)).count() < 2,
         _ => false,
     }
 }
@@ -148,21 +148,27 @@ fn places(row: &Row, lang: Lang) -> String {
     words.join(", ")
 }
 
-/// What the option means, and which of its values come later.
+/// What the option means, and what becomes of its values.
 fn meaning(row: &Row, lang: Lang) -> String {
     let mut text = row.doc.get(lang).to_owned();
-    if let Kind::Choice(words) = row.kind {
-        let of = |later| {
-            let some = words.iter().filter(|(_, fate)| matches!(fate, Fate::Later) == later);
-            some.map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
-        };
-        let (now, later) = (of(false), of(true));
-        let _ = write!(text, "{}{now}", say(lang, ("; values: ", " ; valeurs : ")));
-        if !later.is_empty() {
-            let _ = write!(text, "{}{later}", say(lang, ("; not in this version: ", " ; pas dans cette version : ")));
+    let Kind::Choice(words) = row.kind else { return text };
+    let titles = [
+        (say(lang, ("; values: ", " ; valeurs : ")), is_acting as fn(Fate) -> bool),
+        (say(lang, ("; with a warning: ", " ; avec un avertissement : ")), |fate| matches!(fate, Fate::Ignored(_))),
+        (say(lang, ("; refused: ", " ; refusées : ")), |fate| matches!(fate, Fate::Refused(_))),
+        (say(lang, ("; not in this version: ", " ; pas dans cette version : ")), |fate| matches!(fate, Fate::Later)),
+    ];
+    for (title, is_so) in titles {
+        let some: Vec<&str> = words.iter().filter(|(_, fate)| is_so(*fate)).map(|(word, _)| *word).collect();
+        if !some.is_empty() {
+            let _ = write!(text, "{title}{}", some.join(", "));
         }
     }
     text
+}
+
+fn is_acting(fate: Fate) -> bool {
+    matches!(fate, Fate::Acts)
 }
 
 fn fate(row: &Row, lang: Lang) -> String {

@@ -210,13 +210,18 @@ impl Row {
 pub fn find(name: &str, valid: impl Fn(&Row) -> bool) -> Option<&'static Row> {
     let folded = fold(name);
     let mut any = None;
-    for row in ROWS.iter().filter(|row| names(row).any(|known| fold(known) == folded)) {
+    for row in ROWS.iter().filter(|row| names(row).any(|known| is_named(known, &folded))) {
         if valid(row) {
             return Some(row);
         }
         any = Some(row);
     }
     any
+}
+
+/// Whether a name of the table, which are ASCII, folds to `folded`.
+fn is_named(known: &str, folded: &str) -> bool {
+    known.bytes().filter(|b| !matches!(b, b'_' | b'-')).map(|b| b.to_ascii_lowercase()).eq(folded.bytes())
 }
 
 /// All rows, in the order of the documentation.
@@ -421,6 +426,7 @@ mod tests {
         let mut seen = HashSet::new();
         for level in [Level::Global, Level::Tunnel, Level::Mail, Level::Directory] {
             for name in ROWS.iter().filter(|row| row.is_for(level)).flat_map(names) {
+                assert!(name.is_ascii() && is_named(name, &fold(name)), "{name}");
                 assert!(seen.insert((level as u8, fold(name))), "{name} stands twice in the table");
             }
         }

@@ -31,7 +31,7 @@ pub(super) struct Entry {
     /// Its value is no value: reported already, not to be used.
     bad: bool,
     /// It stands before the first section.
-    inherited: bool,
+    pub(super) inherited: bool,
 }
 
 /// The options of a section, or those before the first one.
@@ -153,6 +153,9 @@ impl Options {
     }
 
     fn add_global(&mut self, line: &Line, report: &mut Report) {
+        if report.mistakes.len() >= MOST_MISTAKES {
+            return;
+        }
         let place = line.place();
         let Some(row) = option::find(&line.name, |row| row.is_for(Level::Global)) else {
             return report.mistake(&place, unknown(&line.name, |_| true));
@@ -168,6 +171,9 @@ impl Options {
     }
 
     fn add(&mut self, line: &Line, report: &mut Report) {
+        if report.mistakes.len() >= MOST_MISTAKES {
+            return;
+        }
         let (place, level) = (line.place(), self.level);
         match option::find(&line.name, |row| row.is_for(level)) {
             None => {
@@ -232,6 +238,11 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
         let rows = section.options.iter().filter_map(|line| option::find(&line.name, |_| true));
         rows.filter(|row| row.is_for(level) && !row.is_for(other)).count()
     };
+    let unknown = section.options.iter().filter(|line| option::find(&line.name, |_| true).is_none());
+    let meant = |line: &Line| option::did_you_mean(&line.name, |row| row.is_for(Level::Mail));
+    if unknown.take(MOST_UNKNOWN).any(|line| matches!(meant(line), Some("launcher" | "lanceur"))) {
+        return Level::Mail;
+    }
     if only(Level::Mail, Level::Tunnel) > only(Level::Tunnel, Level::Mail) {
         let text = text!(
             "this section has options of a launcher but no `launcher =` (imap or directory)",
@@ -319,3 +330,8 @@ pub(super) fn acts(row: &Row) -> bool {
 /// Verification, certificates and keys of the preamble are meant for tunnels.
 const NOT_FOR_LAUNCHERS: [&str; 8] =
     ["CAfile", "CApath", "verifyChain", "verifyPeer", "checkHost", "cert", "key", "pin"];
+
+/// So many mistakes are no configuration; looking for more names that were meant would take long.
+const MOST_MISTAKES: usize = 200;
+/// Among so many unknown names of a section a misspelt `launcher` is looked for.
+const MOST_UNKNOWN: usize = 20;

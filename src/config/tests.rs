@@ -469,6 +469,39 @@ fn a_launcher_that_cannot_be_right_is_a_mistake() {
 }
 
 #[test]
+fn defaults_that_only_mailboxes_can_follow_leave_directories_alone() {
+    for after in ["seen", "move Done"] {
+        let config = good(&format!("after = {after}\n{IMAP}{DIRECTORY}"));
+        assert_ne!(config.launchers[0].after, Disposition::Leave);
+        assert_eq!(config.launchers[1].after, Disposition::Leave);
+    }
+    let config = good(&format!("after = move /srv/done\n{DIRECTORY}"));
+    assert_eq!(config.launchers[0].after, Disposition::Move("/srv/done".to_owned()));
+}
+
+#[test]
+fn one_slip_gives_one_line() {
+    for slip in ["lancheur = imap", "launcher = imapp", "launchr = imap"] {
+        let mistakes = lines(&load_text(&IMAP.replace("launcher = imap", slip)).unwrap_err());
+        assert!(mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: "), "{slip}: {mistakes:?}");
+    }
+    for (right, slip) in [("server", "sever"), ("password", "Mot de pase"), ("deliver", "livrerr")] {
+        let mistakes = lines(&load_text(&IMAP.replacen(&format!("{right} ="), &format!("{slip} ="), 1)).unwrap_err());
+        assert!(mistakes.len() == 1 && mistakes[0].contains("did you mean"), "{slip}: {mistakes:?}");
+    }
+    let mistakes = lines(&load_text("[t]\nclient = yes\nacept = 1\nconnect = 2").unwrap_err());
+    assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+    assert!(load_text(&IMAP.replace("[l]", "[ ]")).is_err());
+}
+
+#[test]
+fn a_file_of_nothing_but_unknown_options_is_refused_in_bounded_time() {
+    let mistakes =
+        load_text(&("nonsens = 1\n".repeat(20_000) + "[t]\n" + &"konnekt = 1\n".repeat(20_000))).unwrap_err();
+    assert!(mistakes.len() <= 210, "{}", mistakes.len());
+}
+
+#[test]
 fn clear_text_is_for_loopback_unless_it_is_allowed() {
     for host in ["localhost", "127.0.0.1:143", "[::1]"] {
         let text = IMAP.replace("imap.example.test", host);

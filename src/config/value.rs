@@ -483,10 +483,8 @@ fn secret_file(path: &Path) -> Result<String, Text> {
     let shown = path.display();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_SECRET).read_to_end(&mut content));
     read.map_err(|error| {
-        text!(
-            "the secret's file {shown} cannot be read: {error}",
-            "le fichier du secret {shown} est illisible : {error}"
-        )
+        let Text { en, fr } = ini::io_words(&error);
+        text!("the secret's file {shown} cannot be read: {en}", "le fichier du secret {shown} est illisible : {fr}")
     })?;
     let text = String::from_utf8(content).map_err(|_| {
         text!("the secret's file {shown} is not UTF-8 text", "le fichier du secret {shown} n'est pas du texte UTF-8")
@@ -796,6 +794,8 @@ mod tests {
         assert_eq!(secret(&format!("file:{}", file.display())).unwrap().reveal(), "pässword");
         assert_eq!(secret("a:b c").unwrap().reveal(), "a:b c");
         assert_eq!(secret("text:file:x").unwrap().reveal(), "file:x");
+        let root = env!("CARGO_MANIFEST_DIR");
+        assert_eq!(secret("env:CARGO_MANIFEST_DIR").unwrap().reveal(), root);
         assert!(secret("env:PERTUIS_TEST_NO_SUCH_VARIABLE").unwrap_err().en.contains("NO_SUCH_VARIABLE"));
         for text in ["", "text:", "file:/nonexistent", "credential:../x", "dpapi:AAAA"] {
             assert!(secret(text).is_err(), "{text}");
