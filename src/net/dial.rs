@@ -258,7 +258,7 @@ fn unreachable(name: &str, failures: &[(SocketAddr, Text)]) -> Fault {
 
 /// How long resolved addresses are remembered: short beside any DNS record's life, long beside a burst of
 /// connections.
-const REMEMBERED: Duration = Duration::from_secs(60);
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! Why a certificate was refused, in words that say what to do.
 //!
 //! The reason travels inside rustls' own error ([`Refusal::into_rustls`]) and is found again in what the handshake
-//! returns ([`Refusal::find`]), because rustls' texts ("invalid peer certificate: UnknownIssuer") tell an
+//! returns ([`Refusal::find`]), because rustls' texts ("invalid peer certificate: `UnknownIssuer`") tell an
 //! administrator neither whose certificate it was nor how to go on.
 
 use std::fmt;

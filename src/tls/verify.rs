@@ -534,7 +534,7 @@ const BUNDLE: usize = 50;
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::Path;
 
     use super::super::ca::{Pair, TestCa, host_params};
     use super::super::provider;
@@ -574,8 +574,8 @@ mod tests {
         }
     }
 
-    fn listing(check: Check, file: &PathBuf) -> Trust {
-        Trust { ca_file: Some(file.clone()), ..trust(check) }
+    fn listing(check: Check, file: &Path) -> Trust {
+        Trust { ca_file: Some(file.to_owned()), ..trust(check) }
     }
 
     fn judge(trust: &Trust, pair: &Pair, host: &str) -> Result<(), Reason> {
@@ -725,7 +725,7 @@ mod tests {
         let world = World::new();
         let mut params = host_params("a.test");
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
-        let client = world.ca.issue(params);
+        let client = world.ca.issue(&params);
         assert_eq!(judge(&world.chain(), &client, "a.test"), Err(Reason::OtherPurpose));
         let (policy, _) = Policy::new(&Trust { require: true, ..world.chain() }, Peer::Client, &provider()).unwrap();
         let certs = material::certificates(&client.cert).unwrap();
@@ -737,7 +737,7 @@ mod tests {
         let world = World::new();
         assert!(Policy::new(&trust(Check::Pinned), Peer::Server, &provider()).is_err());
         assert!(Policy::new(&trust(Check::Chain), Peer::Client, &provider()).is_err());
-        let missing = listing(Check::Chain, &PathBuf::from("/nowhere/ca.pem"));
+        let missing = listing(Check::Chain, Path::new("/nowhere/ca.pem"));
         let fault = Policy::new(&missing, Peer::Server, &provider()).unwrap_err();
         assert!(fault.code == Code::Config && fault.text.en.contains("/nowhere/ca.pem"), "{fault}");
         assert_eq!(judge(&trust(Check::Off), &world.stranger.expired("b.test"), "a.test"), Ok(()));

@@ -107,6 +107,13 @@ pub fn prepare(tunnel: &config::Tunnel, events: &Events) -> Result<Prepared, Fau
     Ok(Prepared(Arc::new(Settings { tunnel: tunnel.clone(), tls, dialler, probed: Mutex::new(None) })))
 }
 
+impl Prepared {
+    /// The section's name.
+    pub fn name(&self) -> &ServiceName {
+        &self.0.tunnel.name
+    }
+}
+
 impl Running {
     /// Starts to listen on every `accept` line, in tasks of the current runtime. A port that is taken is tried again
     /// for ever, with the event `tunnel_bind_failed`; each bound address is told by `tunnel_listening`.
@@ -183,7 +190,9 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        lock(&self.open).iter().for_each(|open| open.cancel.cancel());
+        for open in lock(&self.open).iter() {
+            open.cancel.cancel();
+        }
         self.shared.abort.cancel();
     }
 }
@@ -195,7 +204,9 @@ impl Shared {
 }
 
 async fn close(listeners: Vec<Open>) {
-    listeners.iter().for_each(|open| open.cancel.cancel());
+    for open in &listeners {
+        open.cancel.cancel();
+    }
     for open in listeners {
         // a listener that panicked is closed too
         let _ = open.task.await;

@@ -14,7 +14,7 @@ use crate::tls::ca::TestCa;
 use crate::tls::client::{ClientOptions, ClientTls};
 use crate::tls::server::{ServerOptions, ServerTls};
 
-const PATIENT: Limits = Limits { idle: None, close: Duration::from_secs(60) };
+const PATIENT: Limits = Limits { idle: None, close: Duration::from_mins(1) };
 
 /// Both ends of a TLS configuration.
 struct Ends {
@@ -116,7 +116,7 @@ async fn megabytes_arrive_unchanged_both_ways_at_once() {
         peer_write.write_all(&sent).await.unwrap();
         peer_write.shutdown().await.unwrap();
     };
-    let (_, _, one, two) =
+    let ((), (), one, two) =
         tokio::join!(send_up, send_down, peer_read.read_to_end(&mut up), app_read.read_to_end(&mut down));
     one.unwrap();
     two.unwrap();
@@ -219,7 +219,7 @@ async fn rubbish_in_the_tls_stream_is_an_error_that_ends_both() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_never_reads_holds_back_the_sender_and_is_cut_when_idle() {
-    let limits = Limits { idle: Some(Duration::from_secs(300)), ..PATIENT };
+    let limits = Limits { idle: Some(Duration::from_mins(5)), ..PATIENT };
     let Rig { mut app, peer, relay } = in_memory(limits).await;
     let taken = tokio::spawn(async move {
         let mut taken = 0_usize;
@@ -231,7 +231,7 @@ async fn a_peer_that_never_reads_holds_back_the_sender_and_is_cut_when_idle() {
     let before = Instant::now();
     let (_, end) = relay.await.unwrap();
     assert!(matches!(end, End::Idle), "{end:?}");
-    assert!(before.elapsed() >= Duration::from_secs(300));
+    assert!(before.elapsed() >= Duration::from_mins(5));
     let taken = taken.await.unwrap();
     assert!(taken < 256 * 1024, "{taken} bytes were taken for a peer that reads nothing");
     drop(peer);
@@ -243,7 +243,7 @@ async fn traffic_puts_off_the_idle_time_and_silence_does_not() {
     let Rig { mut app, mut peer, relay } = in_memory(limits).await;
     let before = Instant::now();
     for _ in 0..5 {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         app.write_u8(1).await.unwrap();
         peer.read_u8().await.unwrap();
     }
@@ -255,7 +255,7 @@ async fn traffic_puts_off_the_idle_time_and_silence_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_half_closed_connection_dies_after_its_own_time() {
-    let limits = Limits { idle: Some(Duration::from_secs(43_200)), close: Duration::from_secs(60) };
+    let limits = Limits { idle: Some(Duration::from_hours(12)), close: Duration::from_mins(1) };
     let Rig { mut app, peer, relay } = in_memory(limits).await;
     let before = Instant::now();
     app.shutdown().await.unwrap();
@@ -277,4 +277,25 @@ async fn zero_idle_cuts_at_once_and_zero_close_ends_with_the_first_half() {
     assert!(matches!(relay.await.unwrap().1, End::HalfClosed));
     assert!(before.elapsed() < Duration::from_secs(1));
     drop(peer);
+}
+
+#[tokio::test]
+async fn what_a_peer_said_before_it_hung_up_on_us_is_not_lost() {
+    // an SMTP server answers 421 and closes while the mail is still being sent: its system resets the connection
+    for _ in 0..20 {
+        let Rig { app, mut peer, relay } = on_loopback(PATIENT).await;
+        let (mut read, mut write) = app.into_split();
+        let sending = tokio::spawn(async move { while write.write_all(&[b'x'; 8192]).await.is_ok() {} });
+        peer.read_u8().await.unwrap();
+        peer.write_all(b"421 too busy").await.unwrap();
+        peer.shutdown().await.unwrap();
+        drop(peer);
+        let mut said = [0; 12];
+        read.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"421 too busy");
+        let (_, end) = relay.await.unwrap();
+        assert!(matches!(end, End::Reset { at: At::Tls, lost: true }), "{end:?}");
+        drop(read);
+        sending.await.unwrap();
+    }
 }

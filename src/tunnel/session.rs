@@ -73,7 +73,7 @@ impl Session {
     async fn secure_remote(&self, tls: &ClientTls) -> Result<Secured, Fault> {
         let Dialled { stream, host, .. } = self.dial().await?;
         let stream = self.in_time(&host, tls.connect(ReadAhead::new(stream), &host)).await;
-        self.probed(tls);
+        self.probed(tls, &host);
         let stream = TlsStream::from(stream?);
         self.negotiated("TLS connected", &stream);
         Ok(stream)
@@ -199,16 +199,17 @@ impl Session {
             let resumed = state.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
             let version = state.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
             let suite = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("?");
-            let (en, fr) = match resumed {
-                true => ("previous session reused", "session précédente reprise"),
-                false => ("new session negotiated", "nouvelle session négociée"),
+            let (en, fr) = if resumed {
+                ("previous session reused", "session précédente reprise")
+            } else {
+                ("new session negotiated", "nouvelle session négociée")
             };
             text!("{what}: {en}, {version} {suite}", "{what} : {fr}, {version} {suite}")
         });
     }
 
     /// With `defaults = stunnel`: whether verification would have succeeded, told when it is new.
-    fn probed(&self, tls: &ClientTls) {
+    fn probed(&self, tls: &ClientTls, host: &str) {
         let Some(verdict) = tls.take_verdict() else { return };
         let name = &self.shared.name;
         let text = match verdict {
@@ -217,7 +218,7 @@ impl Session {
                 "Service [{name}] ne vérifie rien, mais la vérification réussirait : `verifyChain = yes` ne coûte rien"
             ),
             Err(refusal) => {
-                let reason = refusal.text(name.as_str());
+                let reason = refusal.text(host);
                 let (en, fr) = (&reason.en, &reason.fr);
                 text!(
                     "Service [{name}] verifies nothing, and verification would fail: {en}",

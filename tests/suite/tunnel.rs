@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -152,9 +152,9 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         delay: false,
         reset: true,
         timeout_busy: Duration::from_secs(10),
-        timeout_close: Duration::from_secs(60),
+        timeout_close: Duration::from_mins(1),
         timeout_connect: Duration::from_secs(10),
-        timeout_idle: Some(Duration::from_secs(43_200)),
+        timeout_idle: Some(Duration::from_hours(12)),
         socket: Vec::new(),
         debug: Level::Debug,
     }
@@ -417,6 +417,62 @@ fn plain_text_to_a_server_tunnel_is_explained() {
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
     let text = there.heard.named("connection_failed").text;
     assert!(text.en.contains("does not speak TLS"), "{text}");
+}
+
+/// Runs by itself only as the child of the next test, which sets `SSL_CERT_FILE` for it.
+#[test]
+#[ignore = "the child of system_roots_are_those_of_ssl_cert_file"]
+fn child_with_roots_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::load(dir.path(), &PathBuf::from(std::env::var_os("PERTUIS_TEST_CA").unwrap()));
+    let plain = serve(echo);
+    let through = |pair: &Pair| {
+        let there = Live::start(&server(local(plain), pair));
+        let mut system = client(named(there.at().port()), &ca.cert);
+        system.trust.ca_file = None;
+        let here = Live::start(&system);
+        let mut stream = connect(here.at());
+        let _ = stream.write_all(b"x");
+        let back = stream.read(&mut [0]).unwrap_or(0);
+        if back == 1 { None } else { Some(here.heard.named("connection_failed").text.en.into_owned()) }
+    };
+    for pair in [ca.good("localhost"), ca.common_name_only("localhost")] {
+        assert_eq!(through(&pair), None);
+    }
+    for (pair, word) in [
+        (ca.good("other.test"), "other.test"),
+        (ca.common_name_only("other.test"), "other.test"),
+        (ca.expired("localhost"), "2021-01-01"),
+        (ca.self_signed("localhost"), "self-signed"),
+        (ca.authority("localhost"), "CA:TRUE"),
+        (ca.version_1("localhost"), "version 1"),
+    ] {
+        let text = through(&pair).unwrap_or_else(|| panic!("{word}: accepted"));
+        assert!(text.contains(word) && text.contains("pin = "), "{word}: {text}");
+    }
+}
+
+#[test]
+fn system_roots_are_those_of_ssl_cert_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::new(dir.path());
+    let child = |roots: &Path| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tunnel::child_with_roots_of_its_own", "--ignored", "--nocapture"])
+            .env("SSL_CERT_FILE", roots)
+            .env_remove("SSL_CERT_DIR")
+            .env("PERTUIS_TEST_CA", &ca.cert)
+            .output()
+            .unwrap()
+    };
+    let output = child(&ca.cert);
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    // no roots at all: said before anything is bound
+    let output = child(&dir.path().join("none.pem"));
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("install the package ca-certificates"), "{text}");
 }
 
 // ---- poplib through a tunnel ----------------------------------------------------------------------------------------

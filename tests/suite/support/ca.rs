@@ -35,18 +35,27 @@ impl TestCa {
     /// Makes a new CA, its files in `dir`.
     pub(crate) fn new(dir: &Path) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name = common_name("pertuis test CA");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let params = ca_params();
         let cert = dir.join(format!("ca-{}.pem", fresh()));
         std::fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(cert.with_extension("key"), key.serialize_pem()).unwrap();
         Self { cert, dir: dir.to_owned(), issuer: Issuer::new(params, key), made: AtomicUsize::new(0) }
+    }
+
+    /// The CA that [`TestCa::new`] made at `cert` in another process; new files go to `dir`.
+    pub(crate) fn load(dir: &Path, cert: &Path) -> Self {
+        let key = KeyPair::from_pem(&std::fs::read_to_string(cert.with_extension("key")).unwrap()).unwrap();
+        Self {
+            cert: cert.to_owned(),
+            dir: dir.to_owned(),
+            issuer: Issuer::new(ca_params(), key),
+            made: AtomicUsize::new(0),
+        }
     }
 
     /// A valid certificate for a host name or an IP address.
     pub(crate) fn good(&self, host: &str) -> Pair {
-        self.issue(host_params(host))
+        self.issue(&host_params(host))
     }
 
     /// One whose time ended in 2021.
@@ -54,7 +63,7 @@ impl TestCa {
         let mut params = host_params(host);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
-        self.issue(params)
+        self.issue(&params)
     }
 
     /// One whose time begins in 2090.
@@ -62,25 +71,25 @@ impl TestCa {
         let mut params = host_params(host);
         params.not_before = date_time_ymd(2090, 1, 1);
         params.not_after = date_time_ymd(2091, 1, 1);
-        self.issue(params)
+        self.issue(&params)
     }
 
     /// One that names its host only in the common name.
     pub(crate) fn common_name_only(&self, host: &str) -> Pair {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name = common_name(host);
-        self.issue(params)
+        self.issue(&params)
     }
 
     /// One that this CA signed although it is a CA's own (`CA:TRUE`).
     pub(crate) fn authority(&self, host: &str) -> Pair {
         let mut params = host_params(host);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        self.issue(params)
+        self.issue(&params)
     }
 
     /// A valid one for these parameters.
-    pub(crate) fn issue(&self, params: CertificateParams) -> Pair {
+    pub(crate) fn issue(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         self.write(&cert.pem(), &key)
@@ -129,6 +138,14 @@ impl TestCa {
         }
         pair
     }
+}
+
+fn ca_params() -> CertificateParams {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = common_name("pertuis test CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 /// Parameters for a host name (wildcards too), an IP address or, with an `@`, a mail address.
@@ -200,5 +217,6 @@ fn encode(tag: u8, content: &[u8]) -> Vec<u8> {
 fn base64_lines(bytes: &[u8]) -> String {
     use base64::Engine as _;
     let text = base64::engine::general_purpose::STANDARD.encode(bytes);
-    text.as_bytes().chunks(64).map(|line| format!("{}\n", std::str::from_utf8(line).unwrap())).collect()
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
+    lines.join("\n") + "\n"
 }
