@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pertuis::config::{Overrides, load_bytes};
+use pertuis::text::Lang;
+
 #[test]
 fn a_file_imports_its_own_floor_or_a_lower_one() {
     let floors = floors();
@@ -80,6 +83,22 @@ fn the_sample_files_are_there() {
 }
 
 #[test]
+fn the_samples_of_the_readmes_load() {
+    for name in ["README.md", "README.fr.md"] {
+        let text = text(&root().join(name));
+        let samples: Vec<&str> = text.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(samples.len() >= 3, "{name}: only {} samples", samples.len());
+        for sample in samples {
+            // the file of the secret is the reader's
+            let sample = sample.replace("file:/etc/pertuis/gmail.secret", "abcd efgh");
+            let loaded = load_bytes(Path::new(name), sample.as_bytes(), &Overrides::default());
+            let mistakes = loaded.err().unwrap_or_default();
+            assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|one| one.line(Lang::Fr)).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
 fn no_file_names_a_place_on_a_build_machine() {
     // put together here, so that this file does not hold them
     let places = ["work", "root"].map(|folder| format!("/{folder}/"));
@@ -112,7 +131,7 @@ fn floors() -> BTreeMap<String, u32> {
         let Ok(floor) = number.parse() else { continue };
         let modules = row.split(" | ").nth(1).unwrap_or_default();
         for module in modules.split("[`").skip(1).filter_map(|rest| rest.split('`').next()) {
-            floors.insert(module.to_owned(), floor);
+            floors.insert(module.trim_start_matches("mod@").to_owned(), floor);
         }
     }
     assert!(floors.len() > 10, "the table of floors was not read: {floors:?}");
