@@ -56,6 +56,7 @@ pub mod launcher;
 pub mod log;
 pub mod model;
 pub mod net;
+pub mod platform;
 pub mod proto;
 pub mod secret;
 pub mod source;

@@ -1,2 +1,9 @@
 //! The binary: hands the command line to [`pertuis::cli`] and turns its answer into an exit code.
-fn main() {}
+
+use std::io;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let code = pertuis::cli::main(std::env::args_os().collect(), &mut io::stdout(), &mut io::stderr());
+    ExitCode::from(code)
+}

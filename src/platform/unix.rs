@@ -144,8 +144,9 @@ pub fn notify(phase: Phase) {
     let told = match phase {
         Phase::Ready => sd_notify::notify(&[NotifyState::Ready]),
         // Type=notify-reload asks for the time of the monotonic clock beside it
-        Phase::Reloading => NotifyState::monotonic_usec_now()
-            .and_then(|time| sd_notify::notify(&[NotifyState::Reloading, time])),
+        Phase::Reloading => {
+            NotifyState::monotonic_usec_now().and_then(|time| sd_notify::notify(&[NotifyState::Reloading, time]))
+        }
         Phase::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
     };
     // a service manager that does not listen changes nothing for us

@@ -9,7 +9,7 @@ pub mod outside;
 pub mod plan;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,10 +83,10 @@ impl Supervisor {
 
     /// Goes over to another configuration. Sections that say the same go on undisturbed, with their certificates read
     /// anew; changed launchers start again after the item they are at; open connections live on.
-    pub fn reload(&mut self, prepared: Prepared) {
+    pub async fn reload(&mut self, prepared: Prepared) {
         let Prepared { config, tunnels } = prepared;
         self.say_what_does_not_reload(&config);
-        self.reload_tunnels(&config.tunnels, tunnels);
+        self.reload_tunnels(&config.tunnels, tunnels).await;
         // `state` is not reloaded
         let state = self.config.global.state.clone();
         self.reload_launchers(enabled(&config), &state);
@@ -98,6 +98,17 @@ impl Supervisor {
     /// One line for each tunnel: where it listens.
     pub fn listening(&self) -> Vec<(ServiceName, Vec<std::net::SocketAddr>)> {
         self.tunnels.iter().map(|(section, running)| (section.name.clone(), running.bound())).collect()
+    }
+
+    /// Returns once every tunnel listens, at the latest after `limit`: a taken port must not hold up the rest.
+    pub async fn settled(&self, limit: Duration) {
+        let listens = || self.tunnels.iter().all(|(_, running)| !running.bound().is_empty());
+        let all = async {
+            while !listens() {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        };
+        let _ = tokio::time::timeout(limit, all).await;
     }
 
     /// Stops everything: launchers between two items, tunnels once their connections have ended, at the latest after
@@ -139,7 +150,7 @@ impl Supervisor {
         }
     }
 
-    fn reload_tunnels(&mut self, sections: &[Tunnel], prepared: Vec<tunnel::Prepared>) {
+    async fn reload_tunnels(&mut self, sections: &[Tunnel], prepared: Vec<tunnel::Prepared>) {
         let (old, running): (Vec<Tunnel>, Vec<Running>) = self.tunnels.drain(..).unzip();
         let plan = Plan::between(&old, sections);
         let mut running: Vec<Option<Running>> = running.into_iter().map(Some).collect();
@@ -160,7 +171,7 @@ impl Supervisor {
             }
             let running = match continued {
                 Some(running) => {
-                    running.replace(prepared);
+                    running.replace(prepared).await;
                     running
                 }
                 None => Running::start(prepared, self.events.clone()),
@@ -251,7 +262,6 @@ fn enabled(config: &Config) -> Vec<Launcher> {
     config.launchers.iter().filter(|launcher| launcher.enabled).cloned().collect()
 }
 
-/// A fault of a tunnel at the line of the option whose file it names, else at the section's header.
 fn at_its_option(section: &Tunnel, fault: Fault) -> Remark {
     let files = [
         ("key", &section.key),
@@ -259,15 +269,14 @@ fn at_its_option(section: &Tunnel, fault: Fault) -> Remark {
         ("CAfile", &section.trust.ca_file),
         ("CApath", &section.trust.ca_path),
     ];
-    let named = |path: &Option<PathBuf>| {
-        path.as_ref().is_some_and(|path| fault.text.en.contains(path.to_string_lossy().as_ref()))
-    };
-    let option = files.into_iter().find(|(_, path)| named(path)).map_or("", |(option, _)| option);
-    Remark { place: section.places.of(option).clone(), text: fault.text }
+    outside::at_its_option(&section.places, &files, fault)
 }
 
 /// Connections of a section that is gone end when they end.
 const FOREVER: Duration = Duration::from_hours(30 * 24);
+
+/// Listening comes within a millisecond or two, where the port is free.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// How much longer than the drain everything may take.
 const MARGIN: Duration = Duration::from_secs(2);

@@ -6,10 +6,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::launcher::Kind;
-use crate::config::{Config, Launcher, Remark};
+use crate::config::launcher::{Kind, Tls};
+use crate::config::{Config, Launcher, Places, Remark};
+use crate::launcher::staging_root;
+use crate::model::Fault;
 use crate::text;
 use crate::text::Text;
+use crate::tls::client::ClientTls;
 
 /// Everything in the outside world that would keep `config` from working.
 pub fn inspect(config: &Config) -> Vec<Remark> {
@@ -27,12 +30,6 @@ pub fn inspect(config: &Config) -> Vec<Remark> {
     let state = in_watched("state", &config.global.state, &launchers);
     remarks.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
     remarks
-}
-
-/// Where a launcher prepares its files when the option is not given.
-pub fn staging(launcher: &Launcher) -> PathBuf {
-    let beside = || launcher.deliver.parent().unwrap_or(Path::new(".")).join(STAGING);
-    launcher.staging.clone().unwrap_or_else(beside)
 }
 
 /// The ledger is an SQL database in a file: its locks do not hold on network shares.
@@ -63,7 +60,7 @@ fn deliver(launcher: &Launcher) -> Option<Remark> {
     if !writable(deliver) {
         return Some(remark(launcher, "deliver", not_writable("deliver", deliver)));
     }
-    let staging = staging(launcher);
+    let staging = staging_root(launcher);
     let named = launcher.staging.is_some();
     // a named folder is made by its administrator, the default one by the launcher
     if named && let Some(text) = not_a_directory("staging", &staging) {
@@ -116,31 +113,34 @@ fn source(launcher: &Launcher) -> Option<Remark> {
     Some(remark(launcher, "source", text))
 }
 
-/// Certificates that a launcher names can be opened; what is in them is said when they are loaded.
-fn trust(launcher: &Launcher) -> Vec<Remark> {
+/// The certificates that a launcher names load.
+fn trust(launcher: &Launcher) -> Option<Remark> {
+    if launcher.kind != Kind::Imap || launcher.tls == Tls::None {
+        return None;
+    }
+    let fault = ClientTls::for_launcher(launcher).err()?;
     let files = [
-        ("CAfile", launcher.trust.ca_file.as_ref()),
-        ("CApath", launcher.trust.ca_path.as_ref()),
-        ("cert", launcher.cert.as_ref()),
-        ("key", launcher.key.as_ref()),
+        ("key", &launcher.key),
+        ("cert", &launcher.cert),
+        ("CAfile", &launcher.trust.ca_file),
+        ("CApath", &launcher.trust.ca_path),
     ];
-    let check = |(option, path): (&'static str, Option<&PathBuf>)| {
-        let path = path?;
-        let error = match option {
-            "CApath" => fs::read_dir(path).err()?,
-            _ => fs::File::open(path).err()?,
-        };
-        let path = path.display();
-        let text = text!("{option}: cannot read {path}: {error}", "{option} : impossible de lire {path} : {error}");
-        Some(remark(launcher, option, text))
+    Some(at_its_option(&launcher.places, &files, fault))
+}
+
+/// A fault at the line of the option whose file it names, else at the section's header.
+pub(super) fn at_its_option(places: &Places, files: &[(&str, &Option<PathBuf>)], fault: Fault) -> Remark {
+    let named = |path: &Option<PathBuf>| {
+        path.as_ref().is_some_and(|path| fault.text.en.contains(path.to_string_lossy().as_ref()))
     };
-    files.into_iter().filter_map(check).collect()
+    let option = files.iter().find(|(_, path)| named(path)).map_or("", |(option, _)| option);
+    Remark { place: places.of(option).clone(), text: fault.text }
 }
 
 /// A folder in which we prepare or put away files must not be one that somebody watches: the COLD would take half of
 /// a file. And what is delivered must not be fetched again.
 fn watched(launcher: &Launcher, all: &[&Launcher]) -> Option<Remark> {
-    let staging = in_watched("staging", &staging(launcher), all).map(|text| (staging_option(launcher), text));
+    let staging = in_watched("staging", &staging_root(launcher), all).map(|text| (staging_option(launcher), text));
     let quarantine = || {
         let path = launcher.quarantine.as_deref()?;
         Some(("quarantine", in_watched("quarantine", path, all)?))
@@ -252,8 +252,6 @@ fn network_file_system(path: &Path) -> Option<&'static str> {
 fn network_file_system(path: &Path) -> Option<&'static str> {
     path.to_string_lossy().starts_with(r"\\").then_some("SMB")
 }
-
-const STAGING: &str = ".pertuis-staging";
 
 #[cfg(target_os = "linux")]
 const NETWORK: [(u32, &str); 12] = [

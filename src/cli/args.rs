@@ -1,0 +1,312 @@
+//! The command line as clap describes it, in both languages.
+//!
+//! Not the commands: what is parsed here is carried out by one file for each of them. clap speaks English only, so
+//! French descriptions are laid over its own, and its errors of usage are said again in French.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::ledger::LedgerCommand;
+use crate::text::Lang;
+
+/// Tunnels and document launchers, driven by one ini file
+#[derive(Clone, Debug, Parser)]
+#[command(name = "pertuis", version, disable_help_subcommand = true, disable_help_flag = true)]
+#[command(disable_version_flag = true, arg_required_else_help = true)]
+pub(super) struct Args {
+    /// The ini file [default: $PERTUIS_CONFIG, else the system's own]
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the tunnels and launchers of the file
+    Run,
+    /// Say whether the file is right, without starting anything
+    Check {
+        /// Every effective value and where it comes from
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Fetch once: one cycle of the named launchers, or of all
+    Fetch {
+        /// The launchers
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Say what would be delivered, change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// End with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Walk through connection, login and folders of the launchers
+    Test {
+        /// The launchers
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Sign a launcher in (OAuth)
+    Login {
+        /// The launcher
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Forget the account instead
+        #[arg(long)]
+        forget: bool,
+    },
+    /// What was delivered, what is in quarantine
+    Ledger {
+        #[command(subcommand)]
+        command: LedgerCommand,
+    },
+    /// Decode one mail or envelope into a directory
+    Decode {
+        /// The .eml or envelope
+        path: PathBuf,
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Say whether a pattern takes each name
+    Filter {
+        /// `/regex/flags`
+        pattern: String,
+        /// File names
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+    /// Show the whole product on this machine alone
+    Demo {
+        /// Leave the folder, with its ini, for playing
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
+    /// Print a commented sample file
+    #[command(hide = true)]
+    Sample,
+    /// Print the table of options
+    #[command(hide = true)]
+    Options,
+}
+
+/// What the arguments mean, or the exit code and the words with which to end (help and errors of usage).
+pub(super) fn parse(args: Vec<OsString>, lang: Lang) -> Result<Args, Ending> {
+    let parsed = command(lang).try_get_matches_from(args).and_then(|matches| Args::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        let help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        let words = match lang {
+            Lang::Fr => french(&error).unwrap_or_else(|| error.render().to_string()),
+            Lang::En => error.render().to_string(),
+        };
+        Ending { words, code: if help { 0 } else { 2 } }
+    })
+}
+
+/// An end before anything began.
+#[derive(Debug)]
+pub(super) struct Ending {
+    /// Standard output for 0, else standard error.
+    pub(super) words: String,
+    /// The exit code.
+    pub(super) code: u8,
+}
+
+/// Whether the first argument is one of our commands.
+pub(super) fn is_command(word: &str) -> bool {
+    Args::command().find_subcommand(word).is_some()
+}
+
+/// The command line's description in `lang`.
+pub(super) fn command(lang: Lang) -> clap::Command {
+    let (help, version) = match lang {
+        Lang::En => ("Print help", "Print version"),
+        Lang::Fr => ("Afficher l'aide", "Afficher la version"),
+    };
+    let command = Args::command()
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::Help).global(true).help(help))
+        .arg(Arg::new("version").short('V').long("version").action(ArgAction::Version).help(version));
+    match lang {
+        Lang::En => command,
+        Lang::Fr => translated(command),
+    }
+}
+
+fn translated(command: clap::Command) -> clap::Command {
+    let command = command
+        .about("Tunnels et lanceurs de documents, conduits par un seul fichier ini")
+        .subcommand_help_heading("Commandes")
+        .subcommand_value_name("COMMANDE")
+        .mut_arg("config", |arg| {
+            arg.value_name("FICHIER").help("Le fichier ini [par défaut : $PERTUIS_CONFIG, sinon celui du système]")
+        });
+    let headed = |command: clap::Command| {
+        command.help_template(FRENCH_TEMPLATE).mut_args(|arg| {
+            let heading = if arg.is_positional() { "Arguments" } else { "Options" };
+            arg.help_heading(heading)
+        })
+    };
+    FRENCH.iter().fold(headed(command), |command, (name, about, arguments)| {
+        command.mut_subcommand(name, |sub| {
+            let sub = headed(sub.about(*about));
+            arguments.iter().fold(sub, |sub, (argument, help)| sub.mut_arg(argument, |arg| arg.help(*help)))
+        })
+    })
+}
+
+/// clap's error of usage in French; `None` for help, version and what has no French twin.
+fn french(error: &clap::Error) -> Option<String> {
+    let context = |kind| {
+        error.get(kind).map(|value| match value {
+            ContextValue::Strings(list) => list.join(", "),
+            other => other.to_string(),
+        })
+    };
+    let argument = || context(ContextKind::InvalidArg).unwrap_or_default();
+    let value = || context(ContextKind::InvalidValue).unwrap_or_default();
+    let mean = |kind| context(kind).map_or(String::new(), |word| format!(" ; vouliez-vous dire « {word} » ?"));
+    let words = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let word = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("commande inconnue « {word} »{}", mean(ContextKind::SuggestedSubcommand))
+        }
+        ErrorKind::UnknownArgument => {
+            format!("argument inconnu « {} »{}", argument(), mean(ContextKind::SuggestedArg))
+        }
+        ErrorKind::MissingRequiredArgument => format!("il manque : {}", argument()),
+        ErrorKind::MissingSubcommand => "il manque une commande".to_owned(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation if value().is_empty() => {
+            format!("« {} » demande une valeur", argument())
+        }
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            format!("« {} » ne convient pas pour « {} »", value(), argument())
+        }
+        ErrorKind::ArgumentConflict => format!("« {} » est donné deux fois ou ne va pas avec le reste", argument()),
+        _ => return None,
+    };
+    Some(format!("erreur : {words}\n\nVoir pertuis --help\n"))
+}
+
+const FRENCH_TEMPLATE: &str = "{about-with-newline}\nUtilisation : {usage}\n\n{all-args}";
+
+/// Descriptions in French: command, what it does, its arguments.
+type French = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const FRENCH: &[French] = &[
+    ("run", "Faire tourner les tunnels et les lanceurs du fichier", &[]),
+    (
+        "check",
+        "Dire si le fichier est juste, sans rien démarrer",
+        &[("explain", "Chaque valeur effective et d'où elle vient")],
+    ),
+    (
+        "fetch",
+        "Relever une fois : un cycle des lanceurs nommés, ou de tous",
+        &[
+            ("names", "Les lanceurs"),
+            ("dry_run", "Dire ce qui serait livré, sans rien changer"),
+            ("json", "Finir par une ligne de JSON"),
+        ],
+    ),
+    ("test", "Essayer connexion, identification et dossiers des lanceurs", &[("names", "Les lanceurs")]),
+    (
+        "login",
+        "Connecter un lanceur à son compte (OAuth)",
+        &[("name", "Le lanceur"), ("forget", "Oublier le compte au lieu de le connecter")],
+    ),
+    ("ledger", "Ce qui a été livré, ce qui est en quarantaine", &[]),
+    (
+        "decode",
+        "Décoder un courriel ou une enveloppe dans un répertoire",
+        &[("path", "Le .eml ou l'enveloppe"), ("to", "Le répertoire")],
+    ),
+    (
+        "filter",
+        "Dire si un motif retient chaque nom",
+        &[("pattern", "`/regex/options`"), ("names", "Noms de fichiers")],
+    ),
+    (
+        "demo",
+        "Montrer tout le produit sur cette seule machine",
+        &[("keep", "Laisser le dossier, avec son ini, pour essayer")],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str, lang: Lang) -> Result<Args, Ending> {
+        parse(line.split(' ').map(OsString::from).collect(), lang)
+    }
+
+    #[test]
+    fn every_command_of_the_contract_parses() {
+        let lines = [
+            "pertuis run",
+            "pertuis -c a.ini run",
+            "pertuis run -c a.ini",
+            "pertuis check --explain",
+            "pertuis fetch a b --dry-run --json",
+            "pertuis test a",
+            "pertuis login a --forget",
+            "pertuis ledger list",
+            "pertuis ledger show a key",
+            "pertuis decode a.eml --to dir",
+            "pertuis filter /x/i a.pdf b.pdf",
+            "pertuis demo --keep",
+            "pertuis man",
+        ];
+        for line in lines {
+            for lang in [Lang::En, Lang::Fr] {
+                assert!(parsed(line, lang).is_ok(), "{line}: {:?}", parsed(line, lang));
+            }
+        }
+        assert_eq!(parsed("pertuis run -c a.ini", Lang::En).unwrap().config, Some(PathBuf::from("a.ini")));
+    }
+
+    #[test]
+    fn wrong_usage_ends_with_2_in_the_users_language() {
+        let lines = [
+            ("pertuis chekc", "« check »"),
+            ("pertuis check --explian", "--explain"),
+            ("pertuis filter /x/", "NAME"),
+            ("pertuis run -c", "demande une valeur"),
+        ];
+        for (line, expected) in lines {
+            let ending = parsed(line, Lang::Fr).unwrap_err();
+            assert_eq!(ending.code, 2, "{line}");
+            assert!(ending.words.starts_with("erreur : ") && ending.words.contains(expected), "{}", ending.words);
+            assert!(parsed(line, Lang::En).unwrap_err().words.starts_with("error: "), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_is_whole_in_both_languages() {
+        for (lang, expected) in [(Lang::En, "Usage: "), (Lang::Fr, "Utilisation : ")] {
+            let ending = parsed("pertuis --help", lang).unwrap_err();
+            assert_eq!(ending.code, 0);
+            assert!(ending.words.contains(expected), "{}", ending.words);
+        }
+        let french = parsed("pertuis --help", Lang::Fr).unwrap_err().words;
+        for word in ["Usage", "Print", "Commands", "Run "] {
+            assert!(!french.contains(word), "{word}: {french}");
+        }
+    }
+
+    #[test]
+    fn every_visible_command_has_its_french_twin() {
+        let visible: Vec<_> =
+            Args::command().get_subcommands().filter(|c| !c.is_hide_set()).map(|c| c.get_name().to_owned()).collect();
+        assert_eq!(visible, FRENCH.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    }
+}

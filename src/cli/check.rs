@@ -1,0 +1,65 @@
+//! `pertuis check`: is the file right, and is the world as it says?
+//!
+//! The same questions that `run` asks before it starts, and nothing more: nothing is bound, fetched or written.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Console, DONE, FAILED, Source};
+use crate::config::Config;
+use crate::event::{Event, Events, Level};
+use crate::supervisor;
+
+/// Runs the command.
+pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> io::Result<u8> {
+    let config = match source.load() {
+        Ok(config) => config,
+        Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
+    };
+    console.lang = config.global.lang;
+    let (events, warnings) = collect();
+    if let Err(mistakes) = supervisor::prepare(config.clone(), &events) {
+        return console.remarks(&mistakes).map(|()| FAILED);
+    }
+    let (file, tunnels, launchers) = (source.path.display(), config.tunnels.len(), config.launchers.len());
+    // read by scripts: never translated, no singular
+    writeln!(console.out, "{file}: ok, {tunnels} tunnels, {launchers} launchers")?;
+    if explain {
+        print_values(&config, console)?;
+    }
+    console.remarks(&config.warnings)?;
+    let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
+    warnings.iter().try_for_each(|event| writeln!(console.err, "{file}: {}", event.text.get(console.lang)))?;
+    Ok(DONE)
+}
+
+/// What preparing warns of.
+fn collect() -> (Events, Arc<Mutex<Vec<Event>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&seen);
+    let events = Events::to(move |event: Event| {
+        if event.level <= Level::Warning {
+            list.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+        }
+    });
+    (events, seen)
+}
+
+/// An ini that says everything, with the place of each value behind it.
+fn print_values(config: &Config, console: &mut Console<'_>) -> io::Result<()> {
+    let mut section = None;
+    let shown = |row: &crate::config::Explained| format!("{} = {}", row.option, row.value);
+    let width = config.explain().iter().map(|row| shown(row).chars().count()).max().unwrap_or(0).min(WIDEST);
+    for row in config.explain() {
+        if row.section != section {
+            section.clone_from(&row.section);
+            writeln!(console.out, "\n[{}]", section.as_ref().map_or("", |name| name.as_str()))?;
+        }
+        let place = row.place.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
+        writeln!(console.out, "{:width$}  ; {place}", shown(row))?;
+    }
+    Ok(())
+}
+
+/// Longer values push their place to the right.
+const WIDEST: usize = 60;
