@@ -1,11 +1,13 @@
 //! The IMAP source, against the small scripted server and against a real Dovecot.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // the helpers of tests are tests too
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pertuis::config::launcher::{Kind, Since, Tls};
+use pertuis::config::launcher::{Auth, Kind, Since, Tls};
 use pertuis::config::{Address, Check, Launcher, Place, Places, Trust};
 use pertuis::delivery::spool::Spool;
 use pertuis::demo::mailbox::{Mailbox, Trouble};
@@ -16,6 +18,7 @@ use pertuis::source::imap::Imap;
 use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Keys, Source, SourceError};
 use tokio::sync::mpsc;
 
+use crate::support::ca::TestCa;
 use crate::support::dovecot::{self, Dovecot};
 
 const ACCOUNT: &str = "marie@example.org";
@@ -47,6 +50,7 @@ fn launcher(server: SocketAddr, account: &str, password: &str) -> Launcher {
         key: None,
         account: Some(account.to_owned()),
         password: Some(Secret::new(password)),
+        auth: Auth::Auto,
         source: "inbox".to_owned(),
         subfolders: false,
         unseen_only: false,
@@ -449,6 +453,29 @@ async fn refused_logins_are_told_from_passing_trouble() {
 }
 
 #[tokio::test]
+async fn every_way_to_log_in_works_with_every_password() {
+    for password in ["simple", "q\"uo\\ted pass", "mot de passe à l'été ☺"] {
+        let mailbox = Mailbox::start(ACCOUNT, password).await.unwrap();
+        for auth in [Auth::Auto, Auth::Login, Auth::Plain] {
+            for capabilities in
+                [&["IMAP4rev1"][..], &["IMAP4rev1", "AUTH=PLAIN"], &["IMAP4rev1", "AUTH=PLAIN", "SASL-IR"]]
+            {
+                mailbox.set_capabilities(capabilities);
+                let mut config = launcher(mailbox.address(), ACCOUNT, password);
+                config.auth = auth;
+                let mut bench = Bench::new(config);
+                bench.discover(None).await;
+                bench.imap.finish().await.unwrap();
+            }
+        }
+        let used = mailbox.commands();
+        for (verb, least) in [("LOGIN", 4), ("AUTHENTICATE", 3)] {
+            assert!(used.iter().filter(|line| *line == verb).count() >= least, "{used:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn greetings_are_judged() {
     let mailbox = mailbox(2).await;
     for (greeting, code) in [
@@ -707,4 +734,70 @@ async fn dovecot_refuses_a_wrong_password_and_names_the_folders_it_has() {
     assert!(error.fault().code == Code::Folder && error.fault().text.en.contains("Factures/2026"), "{error}");
     missing.source = "factures/2026".to_owned();
     assert_eq!(Bench::new(missing).discover(None).await.items.len(), 1);
+}
+
+/// A launcher that reads a Dovecot's IMAPS port as `localhost` and trusts `ca`.
+fn over_tls(server: &Dovecot, ca: &TestCa) -> Launcher {
+    let mut config = launcher(server.imaps(), dovecot::ACCOUNT, dovecot::PASSWORD);
+    config.server = Some(Address { host: Some("localhost".to_owned()), port: server.imaps().port() });
+    config.tls = Tls::Implicit;
+    config.trust.ca_file = Some(ca.cert.clone());
+    config
+}
+
+#[tokio::test]
+async fn dovecot_over_tls_gives_every_mail_byte_for_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::new(dir.path());
+    let pair = ca.good("localhost");
+    let mut server = Dovecot::start_tls(&pair.cert, &pair.key);
+    for n in 1..=200 {
+        server.deliver(&mail(n));
+    }
+    let mut bench = Bench::new(over_tls(&server, &ca));
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(200));
+    bench.imap.finish().await.unwrap();
+    assert!(server.messages("INBOX").iter().all(|(flags, _)| flags.is_empty()));
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_refused_and_the_message_says_why() {
+    let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (ca, other) = (TestCa::new(dir.path()), TestCa::new(other_dir.path()));
+    for (pair, words) in [
+        (ca.expired("localhost"), "expired"),
+        (ca.good("mail.example.org"), "mail.example.org"),
+        (other.self_signed("localhost"), "self-signed"),
+        // another authority of the same name, as after a CA was made anew
+        (other.good("localhost"), "refused"),
+    ] {
+        let server = Dovecot::start_tls(&pair.cert, &pair.key);
+        let error = Bench::new(over_tls(&server, &ca)).imap.discover(None).await.unwrap_err();
+        assert!(matches!(error, SourceError::Connection { .. }) && error.fault().code == Code::Tls, "{error:?}");
+        assert!(error.fault().text.en.contains(words) && error.fault().text.en.contains("localhost"), "{error}");
+        assert!(!server.log().contains("Login:"), "no password was sent");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_says_so() {
+    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let nobody = launcher(free, ACCOUNT, PASSWORD);
+    let error = Bench::new(nobody.clone()).imap.discover(None).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Connect, "{error}");
+    let mut unknown = nobody;
+    unknown.server = Some(Address { host: Some("nowhere.invalid".to_owned()), port: 143 });
+    let error = Bench::new(unknown).imap.discover(None).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Resolve, "{error}");
+}
+
+#[tokio::test]
+async fn a_tls_handshake_with_a_plain_port_ends() {
+    let mailbox = mailbox(1).await;
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.tls = Tls::Implicit;
+    config.trust.check = Check::Off;
+    let mut imap = Imap::new(config, Events::nowhere()).with_patience(Duration::from_secs(5));
+    assert_eq!(imap.discover(None).await.unwrap_err().fault().code, Code::Tls);
 }

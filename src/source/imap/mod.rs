@@ -152,7 +152,8 @@ impl Imap {
             criteria.push_str(" UNSEEN");
         }
         if let Some(day) = self.launcher.since.and_then(since_day) {
-            criteria.push_str(&format!(" SINCE {}", imap_date(day)));
+            criteria.push_str(" SINCE ");
+            criteria.push_str(&imap_date(day));
         }
         criteria
     }

@@ -12,6 +12,7 @@ use super::stream;
 use super::trouble::{connection, passing, refused, words};
 use super::wire::{Reply, Wire};
 use crate::config::Launcher;
+use crate::config::launcher::Auth;
 use crate::event::{Events, Level};
 use crate::model::{Code, Fault};
 use crate::proto::imap::names;
@@ -158,19 +159,30 @@ impl Session {
     async fn login(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
         let account = launcher.account.as_deref().unwrap_or_default();
         let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
-        let simple = [account, password.reveal()].iter().all(|text| text.bytes().all(|b| (b' '..=b'~').contains(&b)));
-        let reply = if self.has("LOGINDISABLED") && !self.has("AUTH=PLAIN") {
-            return Err(self.no_login());
-        } else if simple && !self.has("LOGINDISABLED") {
-            let line = format!("LOGIN {} {}", names::quote(account), names::quote(password.reveal()));
-            self.wire.command(&Zeroizing::new(line)).await?
-        } else {
-            self.authenticate_plain(account, password).await?
+        let reply = match self.way_in(launcher.auth, account, password)? {
+            Auth::Plain => self.authenticate_plain(account, password).await?,
+            _ if is_simple(account) && is_simple(password.reveal()) => {
+                let line = format!("LOGIN {} {}", names::quote(account), names::quote(password.reveal()));
+                self.wire.command(&Zeroizing::new(line)).await?
+            }
+            _ => self.login_with_literals(account, password).await?,
         };
         if reply.status.kind != Kind::Ok {
             return Err(self.login_refused(account, password, &reply.status));
         }
         self.learn_after_login(&reply).await
+    }
+
+    /// LOGIN unless the server forbids it; PLAIN for what LOGIN has no agreed encoding for.
+    fn way_in(&self, asked: Auth, account: &str, password: &Secret) -> Result<Auth, SourceError> {
+        let plain = self.has("AUTH=PLAIN");
+        match (asked, self.has("LOGINDISABLED")) {
+            (Auth::Plain, _) => Ok(Auth::Plain),
+            (Auth::Auto, true) if plain => Ok(Auth::Plain),
+            (_, true) => Err(self.no_login()),
+            (Auth::Auto, false) if plain && !(is_simple(account) && is_simple(password.reveal())) => Ok(Auth::Plain),
+            _ => Ok(Auth::Login),
+        }
     }
 
     /// SASL PLAIN (RFC 4616), with the first message in the command where the server takes it (RFC 4959).
@@ -180,17 +192,31 @@ impl Session {
         if self.has("SASL-IR") {
             return self.wire.command(&Zeroizing::new(format!("AUTHENTICATE PLAIN {}", *message))).await;
         }
-        let tag = self.wire.send("AUTHENTICATE PLAIN").await?;
-        loop {
-            match self.wire.next(None).await?.response {
-                Response::Continue(_) => break,
-                Response::Status(status) if status.tag.as_deref() == Some(&tag) => {
-                    return Ok(Reply { status, remarks: Vec::new(), data: Vec::new() });
+        self.dialogue("AUTHENTICATE PLAIN", &[&message]).await
+    }
+
+    /// LOGIN with UTF-8 in literals: what servers without PLAIN mostly take.
+    async fn login_with_literals(&mut self, account: &str, password: &Secret) -> Result<Reply, SourceError> {
+        let password = password.reveal();
+        let first = format!("LOGIN {{{}}}", account.len());
+        self.dialogue(&first, &[&format!("{account} {{{}}}", password.len()), password]).await
+    }
+
+    /// A command whose later lines the server asks for with `+`.
+    async fn dialogue(&mut self, first: &str, later: &[&str]) -> Result<Reply, SourceError> {
+        let tag = self.wire.send(first).await?;
+        for line in later {
+            loop {
+                match self.wire.next(None).await?.response {
+                    Response::Continue(_) => break,
+                    Response::Status(status) if status.tag.as_deref() == Some(&tag) => {
+                        return Ok(Reply { status, remarks: Vec::new(), data: Vec::new() });
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
+            self.wire.send_raw(line).await?;
         }
-        self.wire.send_raw(&message).await?;
         self.wire.reply(&tag).await
     }
 
@@ -340,6 +366,11 @@ fn no_password(launcher: &Launcher) -> SourceError {
     let name = &launcher.name;
     let text = text!("[{name}]: password = is missing", "[{name}] : il manque password =");
     SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+/// Printable ASCII, which a quoted string holds.
+fn is_simple(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// A server's words without the password, should it repeat it.

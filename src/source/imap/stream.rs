@@ -3,34 +3,37 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
 
-use super::trouble::refused_address;
+use super::trouble::{connection, refused_address};
 use crate::config::launcher::{Launcher, Tls};
-use crate::model::{Code, Fault};
+use crate::model::Code;
+use crate::net::dial::{dial, host_of};
 use crate::source::SourceError;
 use crate::text;
+use crate::tls::client::ClientTls;
 
 /// Any connection.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// Opens the connection that `launcher` asks for.
+/// Opens the connection that `launcher` asks for; each address, and the handshake, may take `patience`.
 pub(super) async fn open(launcher: &Launcher, patience: Duration) -> Result<Box<dyn Io>, SourceError> {
     let Some(address) = &launcher.server else { return Err(refused_address(launcher)) };
-    let host = address.host.as_deref().unwrap_or("localhost");
-    let stream = tokio::time::timeout(patience, tokio::net::TcpStream::connect((host, address.port)))
-        .await
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
-        .map_err(|error| {
-            let text = text!("{address}: cannot connect: {error}", "{address} : connexion impossible : {error}");
-            SourceError::connection(Fault::new(Code::Connect, text))
-        })?;
-    match launcher.tls {
-        Tls::None => Ok(Box::new(stream)),
-        Tls::Implicit => {
-            let text = text!("{address}: no TLS here yet", "{address} : pas encore de TLS ici");
-            Err(SourceError::connection(Fault::new(Code::Tls, text)))
-        }
+    let stream = dial(address, patience).await.map_err(SourceError::connection)?;
+    if launcher.tls == Tls::None {
+        return Ok(Box::new(stream));
     }
+    // built for each connection: what was changed in CAfile counts from the next cycle on
+    let tls = ClientTls::for_launcher(launcher).map_err(SourceError::Mailbox)?;
+    let Ok(connected) = timeout(patience, tls.connect(stream, host_of(address))).await else {
+        let seconds = patience.as_secs();
+        let text = text!(
+            "{address}: the TLS handshake did not end within {seconds} seconds; is this a TLS port (993)?",
+            "{address} : la négociation TLS n'a pas abouti en {seconds} secondes ; est-ce bien un port TLS (993) ?"
+        );
+        return Err(connection(Code::Tls, text));
+    };
+    Ok(Box::new(connected.map_err(SourceError::connection)?))
 }

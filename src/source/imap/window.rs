@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::session::Session;
 use super::wire::Incoming;
 use crate::delivery::spool::Spool;
-use crate::proto::imap::response::{Kind, Response, Status};
+use crate::proto::imap::response::{Fetch, Kind, Response, Status};
 use crate::proto::imap::sets::Set;
 use crate::source::SourceError;
 
@@ -46,7 +46,7 @@ impl Window {
             match &incoming.response {
                 Response::Status(status) => self.retire(status),
                 response => {
-                    if let Some(uid) = response.fetch().and_then(|fetch| fetch.uid()) {
+                    if let Some(uid) = response.fetch().and_then(Fetch::uid) {
                         return Ok(Some((uid, incoming)));
                     }
                 }

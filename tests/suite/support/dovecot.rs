@@ -3,6 +3,8 @@
 //! One account; mails are delivered by writing Maildir files, so what a client must see is known byte by byte. As
 //! root, Dovecot's own accounts are used and the mails belong to `nobody`; else everything runs as the caller.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // the helpers of tests are tests too
+
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
