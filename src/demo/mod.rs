@@ -4,4 +4,11 @@ pub mod mailbox;
 
 use crate::text::Lang;
 /// x
-pub fn run(_keep: bool, _lang: Lang, _out: &mut dyn std::io::Write, _err: &mut dyn std::io::Write) -> std::io::Result<u8> { Ok(1) }
+pub fn run(
+    _keep: bool,
+    _lang: Lang,
+    _out: &mut dyn std::io::Write,
+    _err: &mut dyn std::io::Write,
+) -> std::io::Result<u8> {
+    Ok(1)
+}

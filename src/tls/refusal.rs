@@ -52,6 +52,11 @@ pub enum Reason {
         /// The issuer that is missing.
         issuer: String,
     },
+    /// A trusted authority has the issuer's name, but another key: the signature is not its.
+    Namesake {
+        /// That name.
+        issuer: String,
+    },
     /// It signed itself, and is not listed among the trusted ones.
     SelfSigned,
     /// X.509 version 1, which nothing can be checked on, and not listed itself.
@@ -124,6 +129,12 @@ impl Reason {
                  (or in the system's roots)",
                 "autorité inconnue : aucune autorité de confiance ne s'appelle « {issuer} » ; mettez le certificat de \
                  cette autorité dans `CAfile` (ou dans les racines du système)"
+            ),
+            Self::Namesake { issuer } => text!(
+                "unknown CA: a trusted authority is called \"{issuer}\", but it was not signed with that one's key; put \
+                 the certificate of the CA that signed it in `CAfile`",
+                "autorité inconnue : une autorité de confiance s'appelle « {issuer} », mais il n'est pas signé avec sa \
+                 clé ; mettez dans `CAfile` le certificat de l'autorité qui l'a signé"
             ),
             _ => self.plain(),
         }

@@ -445,6 +445,7 @@ fn reason_of(error: &webpki::Error, cert: &X509Certificate<'_>, chain: &[Certifi
         E::CaUsedAsEndEntity | E::UnknownIssuer if is_self_signed(cert) => Reason::SelfSigned,
         E::CaUsedAsEndEntity => Reason::Authority,
         E::UnknownIssuer => Reason::UnknownIssuer { issuer: missing_issuer(cert, chain) },
+        E::InvalidSignatureForPublicKey => Reason::Namesake { issuer: missing_issuer(cert, chain) },
         E::CertExpired { .. } | E::CertNotValidYet { .. } => Reason::ChainOutOfDate,
         E::RequiredEkuNotFoundContext(_) => Reason::OtherPurpose,
         other => Reason::Broken(other.to_string()),
@@ -461,6 +462,7 @@ fn system_reason(error: &Error, cert: &X509Certificate<'_>, chain: &[Certificate
         C::NotValidForName | C::NotValidForNameContext { .. } if cfg!(not(windows)) => return Ok(()),
         C::UnknownIssuer if is_self_signed(cert) => Reason::SelfSigned,
         C::UnknownIssuer => Reason::UnknownIssuer { issuer: missing_issuer(cert, chain) },
+        C::BadSignature => Reason::Namesake { issuer: missing_issuer(cert, chain) },
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => Reason::ChainOutOfDate,
         C::Other(OtherError(inner)) => match inner.downcast_ref::<webpki::Error>() {
             Some(error) => reason_of(error, cert, chain),
@@ -628,7 +630,8 @@ mod tests {
         assert_eq!(judge(&trust, &ca.version_1("a.test"), "a.test"), Err(Reason::OldVersion));
         assert_eq!(judge(&trust, &ca.authority("a.test"), "a.test"), Err(Reason::Authority));
         // the stranger bears our CA's name: only the signature tells them apart
-        assert!(judge(&trust, &world.stranger.good("a.test"), "a.test").is_err());
+        let namesake = Err(Reason::Namesake { issuer: "CN=pertuis test CA".into() });
+        assert_eq!(judge(&trust, &world.stranger.good("a.test"), "a.test"), namesake);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn a_bad_certificate_is_refused_and_the_message_says_what_is_wrong_with_it() {
     let stranger = TestCa::new(elsewhere.path());
     let (site, _server) = imap_site(|_| stranger.good("localhost"), "");
     let message = refusal(&site, "tls");
-    assert!(message.contains("unknown") && message.contains("pin = "), "{message}");
+    assert!(message.contains("unknown CA") && message.contains("pin = "), "{message}");
     // the line of the message can be pasted, and does what it says
     let pin = message.split("pin = ").nth(1).unwrap().chars().take_while(char::is_ascii_hexdigit).collect::<String>();
     let ini = fs::read_to_string(site.path("pertuis.ini")).unwrap();
@@ -159,8 +159,12 @@ fn assert_exactly_once(arrived: &BTreeMap<Digest, Vec<String>>, expected: &BTree
     let counts: BTreeMap<Digest, usize> = arrived.iter().map(|(digest, names)| (*digest, names.len())).collect();
     let lost = expected.keys().filter(|digest| !counts.contains_key(digest)).count();
     let partial: Vec<_> = arrived.iter().filter(|(digest, _)| !expected.contains_key(digest)).collect();
-    let doubled: Vec<_> = arrived.iter().filter(|(digest, names)| names.len() > expected.get(digest).copied().unwrap_or(1)).collect();
-    assert!(lost == 0 && partial.is_empty() && doubled.is_empty(), "lost {lost}, not whole {partial:?}, doubled {doubled:?}");
+    let doubled: Vec<_> =
+        arrived.iter().filter(|(digest, names)| names.len() > expected.get(digest).copied().unwrap_or(1)).collect();
+    assert!(
+        lost == 0 && partial.is_empty() && doubled.is_empty(),
+        "lost {lost}, not whole {partial:?}, doubled {doubled:?}"
+    );
     assert_eq!(&counts, expected);
 }
 

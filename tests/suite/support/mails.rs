@@ -33,7 +33,8 @@ pub(crate) fn mail(subject: &str, attachments: &[(&str, &[u8])]) -> Vec<u8> {
 /// Bytes that look random and are the same for the same seed.
 pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut bytes: Vec<u8> = std::iter::repeat_with(|| random.next()).take(length.div_ceil(8)).flat_map(u64::to_le_bytes).collect();
+    let mut bytes: Vec<u8> =
+        std::iter::repeat_with(|| random.next()).take(length.div_ceil(8)).flat_map(u64::to_le_bytes).collect();
     bytes.truncate(length);
     bytes
 }

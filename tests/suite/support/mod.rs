@@ -2,3 +2,5 @@
 
 pub(crate) mod ca;
 pub(crate) mod dovecot;
+pub(crate) mod mails;
+pub(crate) mod site;
