@@ -17,8 +17,8 @@ use crate::text::Lang;
 #[command(name = "pertuis", version, disable_help_subcommand = true, disable_help_flag = true)]
 #[command(disable_version_flag = true, arg_required_else_help = true)]
 pub(super) struct Args {
-    /// The ini file [default: $PERTUIS_CONFIG, else the system's own]
     #[arg(short, long, value_name = "FILE", global = true)]
+    #[arg(help = "The ini file [default: $PERTUIS_CONFIG, else the system's own]")]
     pub(super) config: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) command: Command,
@@ -108,7 +108,7 @@ pub(super) fn parse(args: Vec<OsString>, lang: Lang) -> Result<Args, Ending> {
             Lang::Fr => french(&error).unwrap_or_else(|| error.render().to_string()),
             Lang::En => error.render().to_string(),
         };
-        Ending { words, code: if help { 0 } else { 2 } }
+        Ending { words: format!("{}\n", words.trim_end()), code: if help { 0 } else { 2 } }
     })
 }
 
@@ -146,21 +146,39 @@ fn translated(command: clap::Command) -> clap::Command {
         .about("Tunnels et lanceurs de documents, conduits par un seul fichier ini")
         .subcommand_help_heading("Commandes")
         .subcommand_value_name("COMMANDE")
-        .mut_arg("config", |arg| {
-            arg.value_name("FICHIER").help("Le fichier ini [par défaut : $PERTUIS_CONFIG, sinon celui du système]")
-        });
+        .mut_arg("config", |arg| arg.help("Le fichier ini [par défaut : $PERTUIS_CONFIG, sinon celui du système]"));
     let headed = |command: clap::Command| {
         command.help_template(FRENCH_TEMPLATE).mut_args(|arg| {
             let heading = if arg.is_positional() { "Arguments" } else { "Options" };
-            arg.help_heading(heading)
+            let named = arg.get_value_names().and_then(|names| french_name(names.first()?));
+            let arg = arg.help_heading(heading);
+            if let Some(name) = named { arg.value_name(name) } else { arg }
         })
     };
-    FRENCH.iter().fold(headed(command), |command, (name, about, arguments)| {
-        command.mut_subcommand(name, |sub| {
-            let sub = headed(sub.about(*about));
-            arguments.iter().fold(sub, |sub, (argument, help)| sub.mut_arg(argument, |arg| arg.help(*help)))
+    let described = |command: clap::Command, list: &[French]| {
+        list.iter().fold(headed(command), |command, (name, about, arguments)| {
+            command.mut_subcommand(name, |sub| {
+                let sub = headed(sub.about(*about));
+                arguments.iter().fold(sub, |sub, (argument, help)| sub.mut_arg(argument, |arg| arg.help(*help)))
+            })
         })
+    };
+    described(command, FRENCH).mut_subcommand("ledger", |ledger| {
+        described(ledger.subcommand_help_heading("Commandes").subcommand_value_name("COMMANDE"), FRENCH_LEDGER)
     })
+}
+
+fn french_name(name: &str) -> Option<&'static str> {
+    match name {
+        "NAME" => Some("NOM"),
+        "FILE" => Some("FICHIER"),
+        "DIR" => Some("DOSSIER"),
+        "PATTERN" => Some("MOTIF"),
+        "PATH" => Some("CHEMIN"),
+        "KEY" => Some("CLÉ"),
+        "BEFORE" => Some("AVANT"),
+        _ => None,
+    }
 }
 
 /// clap's error of usage in French; `None` for help, version and what has no French twin.
@@ -241,6 +259,24 @@ const FRENCH: &[French] = &[
     ),
 ];
 
+const FRENCH_LEDGER: &[French] = &[
+    (
+        "list",
+        "Ce qui a été pris aux sources, du plus ancien au plus récent",
+        &[("name", "Un seul lanceur"), ("json", "Un objet JSON par ligne")],
+    ),
+    (
+        "show",
+        "Tout ce qui est connu d'un élément",
+        &[("name", "Le lanceur"), ("key", "La clé, telle que `ledger list` la montre")],
+    ),
+    (
+        "adopt",
+        "Tenir pour fait ce qui est à la source maintenant, sans le livrer",
+        &[("name", "Le lanceur"), ("before", "Seulement ce qui est antérieur à ce jour : pas dans cette version")],
+    ),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -279,7 +315,7 @@ mod tests {
         let lines = [
             ("pertuis chekc", "« check »"),
             ("pertuis check --explian", "--explain"),
-            ("pertuis filter /x/", "NAME"),
+            ("pertuis filter /x/", "NOM"),
             ("pertuis run -c", "demande une valeur"),
         ];
         for (line, expected) in lines {

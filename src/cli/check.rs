@@ -2,7 +2,7 @@
 //!
 //! The same questions that `run` asks before it starts, and nothing more: nothing is bound, fetched or written.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Console, DONE, FAILED, Source};

@@ -2,7 +2,7 @@
 //!
 //! Hidden commands: packaging calls them.
 
-use std::io::{self, Write};
+use std::io;
 
 use super::{Console, DONE, args};
 use crate::config::manual;

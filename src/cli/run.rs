@@ -3,7 +3,7 @@
 //! Not the supervisor: here signals become reload and stop, and log, pid file, daemon and service manager get their
 //! due. Nothing is bound, fetched or written before everything that can fail has been done.
 
-use std::io::{self, Write};
+use std::io;
 use std::time::Duration;
 
 use super::{Console, DONE, FAILED, Source};
