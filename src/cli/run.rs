@@ -4,6 +4,7 @@
 //! due. Nothing is bound, fetched or written before everything that can fail has been done.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Console, DONE, FAILED, Source};
@@ -85,7 +86,11 @@ fn serve(
     let pid = match config.global.pid.as_deref().map(PidFile::create).transpose() {
         Ok(pid) => pid,
         Err(error) => {
-            let text = text!("pid: cannot write the file: {error}", "pid : impossible d'écrire le fichier : {error}");
+            let path = config.global.pid.as_deref().unwrap_or(Path::new("")).display();
+            let text = text!(
+                "pid: cannot take the file {path}: {error}",
+                "pid : impossible de prendre le fichier {path} : {error}"
+            );
             let remark = Remark { place: config.global.places.of("pid").clone(), text };
             return console.remarks(&[remark]).map(|()| FAILED);
         }

@@ -3,7 +3,7 @@
 //! A daemon is made by starting this program once more, detached, rather than by fork: that needs no `unsafe` and is
 //! safe with threads. The first process waits until the second one says that it started, and passes its errors on.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
@@ -54,30 +54,40 @@ impl Signals {
     }
 }
 
-/// The pid file; removed when this is dropped.
+/// The pid file: locked as long as its process lives, removed when this is dropped.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    /// Holds the lock.
+    _file: File,
+}
 
 impl PidFile {
     /// Writes this process's number into `path`.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written, or a living process holds it (`ResourceBusy`). What a crash left behind is taken
+    /// over: a lock ends with its process, a number may by then belong to somebody else.
     pub fn create(path: &Path) -> io::Result<Self> {
         // readable for everybody: monitoring runs as other users
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(path)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+        // a file system without locks is no reason not to start
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)?;
+            let words = format!("already running, pid {}", holder.trim());
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, words));
+        }
+        file.set_len(0)?;
         writeln!(file, "{}", std::process::id())?;
-        Ok(Self(path.to_owned()))
+        Ok(Self { path: path.to_owned(), _file: file })
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // a successor that started meanwhile has written its own number: not ours to remove
-        let ours = fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
-        if ours {
-            let _ = fs::remove_file(&self.0);
-        }
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -161,17 +171,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pid_file_goes_with_its_owner_but_a_successors_stays() {
+    fn the_pid_file_goes_with_its_owner_and_has_one_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("pid");
+        fs::write(&path, "4711, left by a crash\n").unwrap();
         let file = PidFile::create(&path).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+        let number = std::process::id().to_string();
+        assert_eq!(fs::read_to_string(&path).unwrap().trim(), number);
+        let refused = PidFile::create(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        assert!(refused.to_string().contains(&number), "{refused}");
         drop(file);
         assert!(!path.exists());
-        let file = PidFile::create(&path).unwrap();
-        fs::write(&path, "1\n").unwrap();
-        drop(file);
-        assert!(path.exists());
         assert!(PidFile::create(&dir.path().join("missing/pid")).is_err());
     }
 }
