@@ -297,7 +297,7 @@ impl<'a> Walker<'a> {
                 "message/rfc822".to_owned()
             }
             "" | "text" => "text/plain".to_owned(),
-            known if known.contains('/') => known.to_owned(),
+            known if known.contains('/') => known.trim_end_matches(',').to_owned(),
             _ => "application/octet-stream".to_owned(),
         }
     }
@@ -463,6 +463,8 @@ impl<'a> Walker<'a> {
             if self.header_done(&block, true)?.is_break() {
                 return Ok(());
             }
+            // no blank line ends the header: what was meant as content is in it
+            self.end_leaf(Some(Damage::NoContent))?;
         }
         let unended = self.stack.iter().any(|level| !level.closed).then_some(Damage::NoEnd);
         if let State::Leaf(leaf) = &mut self.state
@@ -756,6 +758,8 @@ mod tests {
     fn a_header_without_its_blank_line_is_told() {
         let (visitor, _) = read(MIXED.replace("base64\n\nYWJj", "base64\nYWJj").as_bytes());
         assert_eq!(visitor.parts[1].damage, Some(Damage::NoContent));
+        let (visitor, _) = read(b"Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n \r\nYWJj\r\n");
+        assert_eq!(visitor.parts[0].damage, Some(Damage::NoContent));
     }
 
     #[test]
