@@ -125,6 +125,15 @@ impl ClientTls {
     }
 }
 
+/// What an error after the handshake says about us: with TLS 1.3 a refused client certificate is told only then, by
+/// an alert in place of the first answer. `None` for every other error.
+pub fn explain_alert(host: &str, error: &io::Error) -> Option<Text> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::AlertReceived(alert) => Some(alert_text(host, *alert)),
+        _ => None,
+    }
+}
+
 impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ClientTls").field("verifier", &self.verifier).finish_non_exhaustive()

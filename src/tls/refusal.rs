@@ -52,9 +52,9 @@ pub enum Reason {
         /// The issuer that is missing.
         issuer: String,
     },
-    /// A trusted authority has the issuer's name, but another key: the signature is not its.
-    Namesake {
-        /// That name.
+    /// A trusted authority bears the issuer's name, but another key signed.
+    OtherIssuerKey {
+        /// The name that both bear.
         issuer: String,
     },
     /// It signed itself, and is not listed among the trusted ones.
@@ -130,11 +130,12 @@ impl Reason {
                 "autorité inconnue : aucune autorité de confiance ne s'appelle « {issuer} » ; mettez le certificat de \
                  cette autorité dans `CAfile` (ou dans les racines du système)"
             ),
-            Self::Namesake { issuer } => text!(
-                "unknown CA: a trusted authority is called \"{issuer}\", but it was not signed with that one's key; put \
-                 the certificate of the CA that signed it in `CAfile`",
-                "autorité inconnue : une autorité de confiance s'appelle « {issuer} », mais il n'est pas signé avec sa \
-                 clé ; mettez dans `CAfile` le certificat de l'autorité qui l'a signé"
+            Self::OtherIssuerKey { issuer } => text!(
+                "unknown CA: a trusted authority is called \"{issuer}\", but another key signed; that CA was probably \
+                 made anew: put its current certificate in `CAfile` (or in the system's roots)",
+                "autorité inconnue : une autorité de confiance s'appelle « {issuer} », mais c'est une autre clé qui a \
+                 signé ; cette autorité a sans doute été recréée : mettez son certificat actuel dans `CAfile` (ou dans \
+                 les racines du système)"
             ),
             _ => self.plain(),
         }

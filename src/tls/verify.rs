@@ -445,7 +445,7 @@ fn reason_of(error: &webpki::Error, cert: &X509Certificate<'_>, chain: &[Certifi
         E::CaUsedAsEndEntity | E::UnknownIssuer if is_self_signed(cert) => Reason::SelfSigned,
         E::CaUsedAsEndEntity => Reason::Authority,
         E::UnknownIssuer => Reason::UnknownIssuer { issuer: missing_issuer(cert, chain) },
-        E::InvalidSignatureForPublicKey => Reason::Namesake { issuer: missing_issuer(cert, chain) },
+        E::InvalidSignatureForPublicKey => Reason::OtherIssuerKey { issuer: missing_issuer(cert, chain) },
         E::CertExpired { .. } | E::CertNotValidYet { .. } => Reason::ChainOutOfDate,
         E::RequiredEkuNotFoundContext(_) => Reason::OtherPurpose,
         other => Reason::Broken(other.to_string()),
@@ -462,7 +462,7 @@ fn system_reason(error: &Error, cert: &X509Certificate<'_>, chain: &[Certificate
         C::NotValidForName | C::NotValidForNameContext { .. } if cfg!(not(windows)) => return Ok(()),
         C::UnknownIssuer if is_self_signed(cert) => Reason::SelfSigned,
         C::UnknownIssuer => Reason::UnknownIssuer { issuer: missing_issuer(cert, chain) },
-        C::BadSignature => Reason::Namesake { issuer: missing_issuer(cert, chain) },
+        C::BadSignature => Reason::OtherIssuerKey { issuer: missing_issuer(cert, chain) },
         C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => Reason::ChainOutOfDate,
         C::Other(OtherError(inner)) => match inner.downcast_ref::<webpki::Error>() {
             Some(error) => reason_of(error, cert, chain),
@@ -629,16 +629,17 @@ mod tests {
         assert_eq!(judge(&trust, &ca.self_signed("a.test"), "a.test"), Err(Reason::SelfSigned));
         assert_eq!(judge(&trust, &ca.version_1("a.test"), "a.test"), Err(Reason::OldVersion));
         assert_eq!(judge(&trust, &ca.authority("a.test"), "a.test"), Err(Reason::Authority));
-        // the stranger bears our CA's name: only the signature tells them apart
-        let namesake = Err(Reason::Namesake { issuer: "CN=pertuis test CA".into() });
-        assert_eq!(judge(&trust, &world.stranger.good("a.test"), "a.test"), namesake);
+        let issuer = format!("CN={}", world.stranger.name);
+        assert_eq!(judge(&trust, &world.stranger.good("a.test"), "a.test"), Err(Reason::UnknownIssuer { issuer }));
+        let issuer = format!("CN={}", ca.name);
+        assert_eq!(judge(&trust, &ca.impostor().good("a.test"), "a.test"), Err(Reason::OtherIssuerKey { issuer }));
     }
 
     #[test]
     fn an_unknown_ca_is_named() {
         let world = World::new();
         let known = listing(Check::Chain, &world.ca.good("somebody.test").cert);
-        let expected = Err(Reason::UnknownIssuer { issuer: "CN=pertuis test CA".into() });
+        let expected = Err(Reason::UnknownIssuer { issuer: format!("CN={}", world.ca.name) });
         assert_eq!(judge(&known, &world.ca.good("a.test"), "a.test"), expected);
     }
 

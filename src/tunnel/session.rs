@@ -21,7 +21,7 @@ use crate::net::dial::Dialled;
 use crate::net::options;
 use crate::text;
 use crate::text::Text;
-use crate::tls::client::ClientTls;
+use crate::tls::client::{ClientTls, explain_alert};
 use crate::tls::server::ServerTls;
 
 /// A TLS connection of a tunnel.
@@ -50,7 +50,7 @@ impl Session {
     /// Plain here, TLS there.
     async fn client(&self, tls: &ClientTls, mut local: TcpStream) {
         match self.unless_cut(self.secure_remote(tls)).await {
-            Ok(mut remote) => self.relay(&mut local, &mut remote).await,
+            Ok((mut remote, host)) => self.relay(&mut local, &mut remote, Some(&host)).await,
             Err(fault) => {
                 self.failed(&fault);
                 self.break_off(&local);
@@ -62,7 +62,7 @@ impl Session {
     /// TLS here, plain there.
     async fn server(&self, tls: &ServerTls, local: TcpStream, peer: SocketAddr) {
         match self.unless_cut(self.secure_local(tls, local, peer)).await {
-            Ok((mut local, mut remote)) => self.relay(&mut remote, &mut local).await,
+            Ok((mut local, mut remote)) => self.relay(&mut remote, &mut local, None).await,
             Err(fault) => {
                 self.failed(&fault);
                 self.closed(Counts::default(), true);
@@ -70,13 +70,13 @@ impl Session {
         }
     }
 
-    async fn secure_remote(&self, tls: &ClientTls) -> Result<Secured, Fault> {
+    async fn secure_remote(&self, tls: &ClientTls) -> Result<(Secured, String), Fault> {
         let Dialled { stream, host, .. } = self.dial().await?;
         let stream = self.in_time(&host, tls.connect(ReadAhead::new(stream), &host)).await;
         self.probed(tls, &host);
         let stream = TlsStream::from(stream?);
         self.negotiated("TLS connected", &stream);
-        Ok(stream)
+        Ok((stream, host))
     }
 
     async fn secure_local(
@@ -131,14 +131,15 @@ impl Session {
         })
     }
 
-    async fn relay(&self, plain: &mut TcpStream, tls: &mut Secured) {
+    /// The data phase; `host` is the TLS server where we are its client.
+    async fn relay(&self, plain: &mut TcpStream, tls: &mut Secured, host: Option<&str>) {
         let tunnel = &self.settings.tunnel;
         let limits = Limits { idle: tunnel.timeout_idle, close: tunnel.timeout_close };
         let mut counts = Counts::default();
         let ended = self.shared.abort.run_until_cancelled(relay::relay(plain, tls, limits, &mut counts)).await;
         let reset = match ended {
             None => true,
-            Some(end) => self.ended(&end),
+            Some(end) => self.ended(&end, host),
         };
         if reset {
             self.break_off(plain);
@@ -147,7 +148,7 @@ impl Session {
     }
 
     /// Tells how the data phase ended; whether the plain side learns of it by a reset.
-    fn ended(&self, end: &End) -> bool {
+    fn ended(&self, end: &End, host: Option<&str>) -> bool {
         match end {
             End::Closed => false,
             End::Idle => {
@@ -171,7 +172,9 @@ impl Session {
             }
             End::Failed { at, error } => {
                 let (en, fr) = side_words(*at);
-                self.tell(Level::Error, "connection_failed", || text!("{en}: {error}", "{fr} : {error}"));
+                let alert = host.and_then(|host| explain_alert(host, error));
+                let told = || alert.unwrap_or_else(|| text!("{en}: {error}", "{fr} : {error}"));
+                self.tell(Level::Error, "connection_failed", told);
                 true
             }
         }

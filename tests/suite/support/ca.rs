@@ -18,6 +18,8 @@ use rcgen::{
 pub(crate) struct TestCa {
     /// Its own certificate, PEM.
     pub(crate) cert: PathBuf,
+    /// Its common name.
+    pub(crate) name: String,
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
     made: AtomicUsize,
@@ -32,25 +34,33 @@ pub(crate) struct Pair {
 }
 
 impl TestCa {
-    /// Makes a new CA, its files in `dir`.
+    /// Makes a new CA with a name of its own, its files in `dir`.
     pub(crate) fn new(dir: &Path) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let params = ca_params();
-        let cert = dir.join(format!("ca-{}.pem", fresh()));
-        std::fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
-        std::fs::write(cert.with_extension("key"), key.serialize_pem()).unwrap();
-        Self { cert, dir: dir.to_owned(), issuer: Issuer::new(params, key), made: AtomicUsize::new(0) }
+        let number = fresh();
+        Self::make(dir, number, &format!("pertuis test CA {number}"))
     }
 
-    /// The CA that [`TestCa::new`] made at `cert` in another process; new files go to `dir`.
+    /// Another CA that bears this one's name: only signatures tell them apart.
+    pub(crate) fn impostor(&self) -> Self {
+        Self::make(&self.dir, fresh(), &self.name)
+    }
+
+    /// The CA that [`TestCa::new`] made in another process; its new files go to `dir`.
     pub(crate) fn load(dir: &Path, cert: &Path) -> Self {
-        let key = KeyPair::from_pem(&std::fs::read_to_string(cert.with_extension("key")).unwrap()).unwrap();
-        Self {
-            cert: cert.to_owned(),
-            dir: dir.to_owned(),
-            issuer: Issuer::new(ca_params(), key),
-            made: AtomicUsize::new(0),
-        }
+        let read = |extension| std::fs::read_to_string(cert.with_extension(extension)).unwrap();
+        let (key, name) = (KeyPair::from_pem(&read("key")).unwrap(), read("name"));
+        let issuer = Issuer::new(ca_params(&name), key);
+        Self { cert: cert.to_owned(), name, dir: dir.to_owned(), issuer, made: AtomicUsize::new(0) }
+    }
+
+    fn make(dir: &Path, number: usize, name: &str) -> Self {
+        let (key, params) = (KeyPair::generate().unwrap(), ca_params(name));
+        let cert = dir.join(format!("ca-{number}.pem"));
+        std::fs::write(&cert, params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(cert.with_extension("key"), key.serialize_pem()).unwrap();
+        std::fs::write(cert.with_extension("name"), name).unwrap();
+        let issuer = Issuer::new(params, key);
+        Self { cert, name: name.to_owned(), dir: dir.to_owned(), issuer, made: AtomicUsize::new(0) }
     }
 
     /// A valid certificate for a host name or an IP address.
@@ -140,9 +150,9 @@ impl TestCa {
     }
 }
 
-fn ca_params() -> CertificateParams {
+fn ca_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name = common_name("pertuis test CA");
+    params.distinguished_name = common_name(name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params
