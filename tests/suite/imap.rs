@@ -75,7 +75,7 @@ struct Bench {
     imap: Imap,
     spool: Spool,
     told: Arc<Mutex<Vec<String>>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Bench {
@@ -85,7 +85,7 @@ impl Bench {
         let list = Arc::clone(&told);
         let events = Events::to(move |event| list.lock().unwrap().push(format!("{}: {}", event.name, event.text)));
         let imap = Imap::new(launcher, events).with_patience(Duration::from_secs(20));
-        Self { imap, spool: Spool::open(dir.path()).unwrap(), told, _dir: dir }
+        Self { imap, spool: Spool::open(dir.path()).unwrap(), told, dir }
     }
 
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Discovery {
@@ -363,7 +363,7 @@ async fn a_body_cut_short_leaves_nothing_and_the_next_call_starts_afresh() {
         assert!(found.items.iter().all(|item| bench.spool.find(&item.key).is_none()));
     }
     assert_eq!(plain(bench.bodies(&found.items).await), every_mail(20));
-    assert_eq!(std::fs::read_dir(bench._dir.path()).unwrap().count(), 20, "no half file is left");
+    assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().count(), 20, "no half file is left");
 }
 
 #[tokio::test]
@@ -800,4 +800,40 @@ async fn a_tls_handshake_with_a_plain_port_ends() {
     config.trust.check = Check::Off;
     let mut imap = Imap::new(config, Events::nowhere()).with_patience(Duration::from_secs(5));
     assert_eq!(imap.discover(None).await.unwrap_err().fault().code, Code::Tls);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_reads_and_changes_the_small_mailbox() {
+    let mailbox = Mailbox::start(ACCOUNT, "simple").await.unwrap();
+    for n in 1..=3 {
+        mailbox.append("INBOX", &mail(n));
+    }
+    let port = mailbox.address().port().to_string();
+    let script = "
+import imaplib, sys
+m = imaplib.IMAP4('127.0.0.1', int(sys.argv[1]))
+m.login('marie@example.org', 'simple')
+assert m.list()[0] == 'OK' and m.create('Archive')[0] == 'OK'
+assert m.status('INBOX', '(MESSAGES UNSEEN)')[1] == [b'\"INBOX\" (MESSAGES 3 UNSEEN 3)'], m.status('INBOX', '(MESSAGES UNSEEN)')
+assert m.select('INBOX')[1] == [b'3']
+assert m.search(None, 'UNSEEN')[1] == [b'1 2 3']
+typ, data = m.fetch('2', '(RFC822)')
+assert b'fin 2' in data[0][1], data
+typ, data = m.uid('FETCH', '1:*', '(FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])')
+assert len([d for d in data if isinstance(d, tuple)]) == 3, data
+assert m.uid('COPY', '1', 'Archive')[0] == 'OK'
+assert m.store('3', '+FLAGS', '\\\\Deleted')[0] == 'OK' and m.expunge()[1] == [b'3']
+m.close(); m.logout()
+";
+    let ran = tokio::task::spawn_blocking(move || {
+        std::process::Command::new("python3").args(["-c", script, &port]).output().unwrap()
+    });
+    let output = ran.await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let inbox = mailbox.messages("INBOX");
+    assert_eq!(
+        inbox.iter().map(|message| message.flags.clone()).collect::<Vec<_>>(),
+        [vec![], vec!["\\Seen".to_owned()]]
+    );
+    assert_eq!(&*mailbox.messages("Archive")[0].bytes, mail(1));
 }
