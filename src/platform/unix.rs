@@ -70,8 +70,7 @@ impl PidFile {
     /// over: a lock ends with its process, a number may by then belong to somebody else.
     pub fn create(path: &Path) -> io::Result<Self> {
         // readable for everybody: monitoring runs as other users
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)?;
         // a file system without locks is no reason not to start
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             let mut holder = String::new();
