@@ -235,10 +235,13 @@ pub fn did_you_mean(name: &str, valid: impl Fn(&Row) -> bool) -> Option<&'static
     if folded.len() < 3 || folded.len() > 40 {
         return None;
     }
+    let most = 1 + folded.len() / 5;
     let candidates = ROWS.iter().filter(|row| valid(row)).flat_map(names);
-    let near = candidates.map(|known| (strsim::damerau_levenshtein(&folded, &fold(known)), known));
-    let (distance, known) = near.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 1 + folded.len() / 5).then_some(known)
+    // a name that is longer or shorter by more than that is no near miss, and need not be compared
+    let comparable =
+        candidates.map(|known| (fold(known), known)).filter(|(k, _)| k.len().abs_diff(folded.len()) <= most);
+    let near = comparable.map(|(k, known)| (strsim::osa_distance(&folded, &k), known));
+    near.filter(|(distance, _)| *distance <= most).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
 }
 
 /// The name of a row and its aliases.

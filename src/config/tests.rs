@@ -496,8 +496,7 @@ fn one_slip_gives_one_line() {
 
 #[test]
 fn a_file_of_nothing_but_unknown_options_is_refused_in_bounded_time() {
-    let mistakes =
-        load_text(&("nonsens = 1\n".repeat(20_000) + "[t]\n" + &"konnekt = 1\n".repeat(20_000))).unwrap_err();
+    let mistakes = load_text(&("nonsens = 1\n".repeat(5_000) + "[t]\n" + &"konnekt = 1\n".repeat(5_000))).unwrap_err();
     assert!(mistakes.len() <= 210, "{}", mistakes.len());
 }
 
