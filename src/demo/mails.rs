@@ -53,7 +53,12 @@ pub(super) fn mails() -> Vec<Mail> {
                     arrives: Some("Facture été 2026.pdf"),
                     bytes: document(1, 61_000),
                 },
-                Part { disposition: "inline; filename=\"signature.png\"", arrives: None, bytes: document(2, 4_000) },
+                Part {
+                    media_type: "image/png",
+                    disposition: "inline; filename=\"signature.png\"",
+                    arrives: None,
+                    bytes: document(2, 4_000),
+                },
             ],
         ),
         mail(
@@ -72,7 +77,12 @@ pub(super) fn mails() -> Vec<Mail> {
                     arrives: Some("annexe (2).pdf"),
                     bytes: document(4, 26_000),
                 },
-                Part { disposition: "attachment; filename=\"Thumbs.db\"", arrives: None, bytes: document(5, 9_000) },
+                Part {
+                    media_type: "application/octet-stream",
+                    disposition: "attachment; filename=\"Thumbs.db\"",
+                    arrives: None,
+                    bytes: document(5, 9_000),
+                },
             ],
         ),
         mail(

@@ -92,5 +92,5 @@ pub(super) const PASSWORD: &str = "demo";
 
 const DELIVER: &str = "wait";
 const DROP: &str = "drop";
-/// EzGED's own way to leave out `Thumbs.db`.
-const FILTER: &str = r"/.*\.(?!db).*/";
+/// Leaves out `Thumbs.db` and its like.
+const FILTER: &str = r"/(?!.*\.db[^.]*$).*/i";
