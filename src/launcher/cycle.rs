@@ -193,6 +193,9 @@ impl<'a> Cycle<'a> {
         if discovery.keys == Keys::Reissued {
             self.recognise(source, &discovery.items).await?;
         }
+        if let Some(start) = discovery.start.as_ref().filter(|_| cursor.is_none() || discovery.keys == Keys::Reissued) {
+            self.ledger.set_cursor(&start.0)?;
+        }
         let fresh = self.admit(&discovery.items)?;
         for batch in batches(&fresh) {
             self.take(source, batch).await?;
@@ -227,7 +230,9 @@ impl<'a> Cycle<'a> {
         let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
         let unknown = items.iter().zip(admissions).filter(|(_, admission)| *admission == Admission::New);
         let unknown: Vec<Item> = unknown.map(|(item, _)| item.clone()).collect();
-        let (mut taken, mut rekeyed) = (HashSet::new(), Vec::new());
+        // what is listed under its new key already (an earlier cycle did not come to its end) answers for itself alone
+        let mut taken = self.ledger.rows(items.iter().map(|item| &item.key))?;
+        let mut rekeyed = Vec::new();
         for batch in unknown.chunks(IDENTIFY) {
             for (key, fingerprint) in source.identify(batch).await? {
                 let facts = stage::facts_of(&fingerprint);

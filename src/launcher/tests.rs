@@ -48,7 +48,7 @@ impl Source for Script {
             size: Some(body.len() as u64),
         };
         let keys = if self.reissued { Keys::Reissued } else { Keys::Same };
-        Ok(Discovery { items: self.messages.iter().map(item).collect(), keys, cursor: None, present: None })
+        Ok(Discovery { items: self.messages.iter().map(item).collect(), keys, cursor: None, start: None, present: None })
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
@@ -331,6 +331,20 @@ async fn reissued_keys_are_recognised_and_counted() {
     let report = bench.run(&mut source).await;
     assert_eq!((report.items.already, report.items.delivered), (3, 1), "{report:?}");
     assert_eq!(bench.names().len(), 4);
+}
+
+#[tokio::test]
+async fn a_twin_that_could_not_be_taken_at_once_is_not_mistaken_for_its_delivered_twin() {
+    let bench = Bench::new();
+    let mut source = mailbox(1);
+    bench.run(&mut source).await;
+    source.reissued = true;
+    source.messages.insert(101, source.messages[&1].clone());
+    source.break_after = Some(0);
+    bench.run(&mut source).await;
+    source.break_after = None;
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.already, report.items.delivered), (1, 1), "{report:?}");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ impl Source for Directory {
         // another directory under the same path (a share that is not mounted): nothing has left
         let same = cursor.is_none_or(|cursor| *cursor == identity);
         let present = same.then_some(present);
-        Ok(Discovery { items, keys: Keys::Same, cursor: Some(identity), present })
+        Ok(Discovery { items, keys: Keys::Same, cursor: Some(identity), start: None, present })
     }
 
     async fn identify(&mut self, _batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

@@ -61,6 +61,9 @@ pub struct Discovery {
     pub keys: Keys,
     /// The cursor to store once every item listed here has ended; `None` where the source has none.
     pub cursor: Option<Cursor>,
+    /// A cursor that says which keys these are and goes past none of them: stored before the first item is taken, so
+    /// that reissued keys are noticed even when this cycle never comes to its end.
+    pub start: Option<Cursor>,
     /// Every key that is at the source now, listed or not (a file that has not settled yet, say), where the source
     /// can tell: a done item that is not among them has left, and is new should it come back. `None` where keys are
     /// never used again.

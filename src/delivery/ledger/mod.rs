@@ -406,8 +406,8 @@ impl Ledger {
         })
     }
 
-    /// Counts the known items with this fingerprint that are not among `taken`; used when a source reissued its
-    /// keys, so that two equal messages that were both delivered are both known and a third is new.
+    /// The first known item with this fingerprint that is not among `taken`; asked when a source reissued its keys,
+    /// so that two equal messages that were both delivered are both known and a third is new.
     pub fn known(&self, fingerprint: &Facts, taken: &HashSet<i64>) -> Result<Option<i64>, Fault> {
         let sql = "SELECT id FROM item WHERE launcher = ?1 AND message_id IS ?2 AND size IS ?3
                    AND header_digest IS ?4 AND stage <> 'failed' AND departed IS NULL ORDER BY id";
@@ -422,6 +422,16 @@ impl Ledger {
             }
         }
         Ok(None)
+    }
+
+    /// The rows of these keys.
+    pub fn rows<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> Result<HashSet<i64>, Fault> {
+        let sql = "SELECT id FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let row = |key: &ItemKey| {
+            statement.query_row(params![self.launcher, key.as_str()], |row| row.get(0)).optional().transpose()
+        };
+        keys.into_iter().filter_map(row).collect::<Result<_, _>>().map_err(failed)
     }
 
     /// Known items get the keys that their source gave them anew.

@@ -142,7 +142,8 @@ impl Imap {
             .collect();
         let keys = if same { Keys::Same } else { Keys::Reissued };
         // a server never gives a UID again, so nothing depends on what has left
-        Ok(Discovery { items, keys, cursor: Some(place.to_cursor()), present: None })
+        let start = Some(Place { next: 1, ..place.clone() }.to_cursor());
+        Ok(Discovery { items, keys, cursor: Some(place.to_cursor()), start, present: None })
     }
 
     /// What the server is asked for besides the range of UIDs.
