@@ -48,7 +48,13 @@ impl Source for Script {
             size: Some(body.len() as u64),
         };
         let keys = if self.reissued { Keys::Reissued } else { Keys::Same };
-        Ok(Discovery { items: self.messages.iter().map(item).collect(), keys, cursor: None, start: None, present: None })
+        Ok(Discovery {
+            items: self.messages.iter().map(item).collect(),
+            keys,
+            cursor: None,
+            start: None,
+            present: None,
+        })
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

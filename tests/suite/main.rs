@@ -7,3 +7,4 @@ mod fetch;
 mod imap;
 mod support;
 mod tunnel;
+mod wiki;

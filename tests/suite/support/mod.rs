@@ -3,4 +3,5 @@
 pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod mails;
+pub(crate) mod postfix;
 pub(crate) mod site;
