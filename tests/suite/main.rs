@@ -5,6 +5,7 @@
 
 mod fetch;
 mod imap;
+mod service;
 mod support;
 mod tunnel;
 mod wiki;

@@ -1,0 +1,473 @@
+//! The real binary as a service: what it does with a wrong file, with signals, with a taken port.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::ca::TestCa;
+use crate::support::site::Site;
+
+/// Longer than anything here takes; a test that reaches it has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+// ---- what the tests are made of -------------------------------------------------------------------------------------
+
+/// What a program writes, line by line, and a bell that rings at each.
+#[derive(Clone, Default)]
+struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
+
+impl Lines {
+    fn of(stream: impl Read + Send + 'static) -> Self {
+        let lines = Self::default();
+        let heard = lines.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                heard.0.0.lock().unwrap().push(line);
+                heard.0.1.notify_all();
+            }
+        });
+        lines
+    }
+
+    /// The `nth` line (from 0) that contains `words`; waits.
+    fn wait(&self, words: &str, nth: usize) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut list = self.0.0.lock().unwrap();
+        loop {
+            if let Some(line) = list.iter().filter(|line| line.contains(words)).nth(nth) {
+                return line.clone();
+            }
+            let left = deadline.checked_duration_since(Instant::now());
+            let left = left.unwrap_or_else(|| panic!("no `{words}` in {list:#?}"));
+            list = self.0.1.wait_timeout(list, left).unwrap().0;
+        }
+    }
+}
+
+/// A running `pertuis run`; killed when the test ends before it.
+struct Service {
+    child: Child,
+    log: Lines,
+}
+
+impl Service {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Lines::of(child.stderr.take().unwrap());
+        Self { child, log }
+    }
+
+    /// The same, once it is up.
+    fn up(site: &Site) -> Self {
+        let service = Self::start(&mut site.command(&["run"]));
+        service.log.wait("Accepting new connections", 0);
+        service
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        until("the end of the service", || self.child.try_wait().unwrap())
+    }
+
+    /// Where the `nth` tunnel that was bound listens.
+    fn bound(&self, name: &str, nth: usize) -> SocketAddr {
+        let line = self.log.wait(&format!("Service [{name}] bound to "), nth);
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks until there is an answer.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server that sends back what it gets.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut write = stream.try_clone().unwrap();
+                let _ = std::io::copy(&mut &stream, &mut write);
+            });
+        }
+    });
+    address
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn answers(stream: &mut TcpStream, words: &str) -> bool {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = vec![0; words.len()];
+    stream.write_all(words.as_bytes()).is_ok() && stream.read_exact(&mut answer).is_ok() && answer == words.as_bytes()
+}
+
+fn is_closed(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_err()
+}
+
+/// A tunnel into a tunnel: plain → TLS → plain, with an echo at the end.
+fn back_to_back(site: &Site) -> String {
+    let ca = TestCa::new(site.dir.path());
+    let pair = ca.good("127.0.0.1");
+    let (secure, echo) = (free_port(), echo());
+    let (cert, key, ca) = (pair.cert.display(), pair.key.display(), ca.cert.display());
+    format!(
+        "debug = info\n[back]\naccept = 127.0.0.1:{secure}\nconnect = {echo}\ncert = {cert}\nkey = {key}\n\
+         [front]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:{secure}\nCAfile = {ca}\n"
+    )
+}
+
+fn errors(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stderr).lines().map(ToOwned::to_owned).collect()
+}
+
+/// Adds lines to the site's ini.
+fn append(site: &Site, text: &str) {
+    let ini = fs::read_to_string(site.path("pertuis.ini")).unwrap();
+    fs::write(site.path("pertuis.ini"), ini + text).unwrap();
+}
+
+/// A directory launcher from `drop` into the site's delivery directory.
+fn scanner(site: &Site) -> String {
+    let _ = fs::create_dir(site.path("drop"));
+    let drop = site.path("drop");
+    format!("[scanner]\nlauncher = directory\nsource = {}\ndeliver = COLD\nsettle = 0\ninterval = 1s\n", drop.display())
+}
+
+// ---- check ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn five_mistakes_give_five_lines_and_nothing_is_bound_or_fetched() {
+    let site = Site::new();
+    let port = free_port();
+    let tunnel = format!("[t]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
+    let launcher = scanner(&site);
+    fs::write(site.path("drop/a.pdf"), "a").unwrap();
+    // one in each of five ways: near miss, wrong word, no number, no `=`, a tunnel that leads nowhere
+    site.write_ini(&format!(
+        "{tunnel}vreify = 2\ndelay = perhaps\nTIMEOUTbusy = long\n{launcher}enabled\n[nowhere]\nclient = yes\naccept = 1\n"
+    ));
+    let ini = site.path("pertuis.ini").display().to_string();
+    for command in ["check", "run"] {
+        let output = site.run(&[command]);
+        assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{command}");
+        let lines = errors(&output);
+        assert_eq!(lines.len(), 5, "{command}: {lines:#?}");
+        for line in &lines {
+            let number = line.strip_prefix(&format!("{ini}:")).and_then(|rest| rest.split(':').next());
+            assert!(number.is_some_and(|number| number.parse::<usize>().is_ok()), "{line}");
+        }
+        assert!(lines[0].contains("verify"), "{}", lines[0]);
+    }
+    assert!(is_closed(SocketAddr::from(([127, 0, 0, 1], port))));
+    assert!(site.path("drop/a.pdf").exists() && site.delivered().is_empty() && !site.path("state").exists());
+}
+
+#[test]
+fn a_right_file_gives_one_line_that_is_never_translated() {
+    let site = Site::new();
+    site.write_ini(&format!("{}{}", back_to_back(&site), scanner(&site)));
+    append(&site, "langue = fr\n");
+    let ini = fs::read_to_string(site.path("pertuis.ini")).unwrap().replace("langue = fr\n", "");
+    fs::write(site.path("pertuis.ini"), ini.replace("lang = en", "lang = fr")).unwrap();
+    let output = site.run(&["check"]);
+    let expected = format!("{}: ok, 2 tunnels, 1 launchers\n", site.path("pertuis.ini").display());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{:?}", errors(&output));
+    assert_eq!(output.status.code(), Some(0));
+    let explained = site.run(&["check", "--explain"]);
+    let text = String::from_utf8_lossy(&explained.stdout).into_owned();
+    assert!(text.starts_with(&expected) && text.contains("[scanner]") && text.contains("; default"), "{text}");
+}
+
+#[test]
+fn what_the_world_lacks_is_found_before_anything_starts() {
+    let site = Site::new();
+    let launcher = scanner(&site);
+    site.write_ini(&format!(
+        "{}[other]\nlauncher = directory\nsource = {}\ndeliver = {}\n",
+        launcher.replace("settle = 0", "staging = COLD"),
+        site.path("missing").display(),
+        site.path("missing too").display()
+    ));
+    let output = site.run(&["run"]);
+    let lines = errors(&output);
+    assert_eq!((output.status.code(), lines.len()), (Some(1), 3), "{lines:#?}");
+    for (line, words) in lines.iter().zip(["watched", "missing", "missing too"]) {
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(!site.path("state").exists());
+}
+
+#[test]
+fn a_missing_certificate_is_told_at_its_own_line() {
+    let site = Site::new();
+    site.write_ini("[t]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert = no-such.pem\n");
+    let lines = errors(&site.run(&["check"]));
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with(&format!("{}:6: ", site.path("pertuis.ini").display())), "{}", lines[0]);
+}
+
+// ---- signals --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_reload_with_a_broken_file_keeps_the_old_configuration() {
+    let site = Site::new();
+    site.write_ini(&back_to_back(&site));
+    let service = Service::up(&site);
+    let front = service.bound("front", 0);
+    let mut open = TcpStream::connect(front).unwrap();
+    assert!(answers(&mut open, "before"));
+    append(&site, "vreify = 2\n[empty]\n");
+    service.signal(Signal::HUP);
+    service.log.wait("Configuration failed", 0);
+    service.log.wait("vreify", 0);
+    assert!(answers(&mut open, "the open one lives on"));
+    assert!(answers(&mut TcpStream::connect(front).unwrap(), "and new ones come"));
+}
+
+#[test]
+fn a_reload_starts_what_is_new_stops_what_is_gone_and_leaves_the_rest_alone() {
+    let site = Site::new();
+    let pair = back_to_back(&site);
+    site.write_ini(&format!("{pair}[gone]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n"));
+    let service = Service::up(&site);
+    let (front, gone) = (service.bound("front", 0), service.bound("gone", 0));
+    let mut open = TcpStream::connect(front).unwrap();
+    assert!(answers(&mut open, "before"));
+    site.write_ini(&format!(
+        "{pair}[new]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n{}",
+        scanner(&site)
+    ));
+    fs::write(site.path("drop/a.pdf"), "a").unwrap();
+    service.signal(Signal::HUP);
+    service.log.wait("Configuration reloaded", 0);
+    service.bound("new", 0);
+    until("the port of the gone tunnel", || is_closed(gone).then_some(()));
+    assert!(answers(&mut open, "still here"));
+    assert!(answers(&mut TcpStream::connect(front).unwrap(), "same port"));
+    until("the new launcher's delivery", || site.cold().join("a.pdf").exists().then_some(()));
+}
+
+#[test]
+fn a_broken_certificate_keeps_the_old_one_and_a_new_one_is_read() {
+    let site = Site::new();
+    let ini = back_to_back(&site);
+    site.write_ini(&ini);
+    let service = Service::up(&site);
+    let front = service.bound("front", 0);
+    let cert = ini.lines().find_map(|line| line.strip_prefix("cert = ")).unwrap();
+    let good = fs::read(cert).unwrap();
+    fs::write(cert, "-----BEGIN CERTIFICATE-----\nbroken\n").unwrap();
+    service.signal(Signal::HUP);
+    service.log.wait("Configuration failed", 0);
+    assert!(answers(&mut TcpStream::connect(front).unwrap(), "old certificate"));
+    fs::write(cert, good).unwrap();
+    service.signal(Signal::HUP);
+    service.log.wait("Configuration reloaded", 0);
+    assert!(answers(&mut TcpStream::connect(front).unwrap(), "same port, read anew"));
+}
+
+#[test]
+fn sigterm_ends_with_0_and_takes_the_pid_file_along() {
+    let site = Site::new();
+    let pid = site.path("pid");
+    site.write_ini(&format!("pid = {}\n{}{}", pid.display(), back_to_back(&site), scanner(&site)));
+    let mut service = Service::up(&site);
+    assert_eq!(fs::read_to_string(&pid).unwrap().trim(), service.child.id().to_string());
+    let front = service.bound("front", 0);
+    service.signal(Signal::TERM);
+    assert_eq!(service.end().code(), Some(0));
+    assert!(!pid.exists() && is_closed(front));
+    service.log.wait("Terminated", 0);
+}
+
+#[test]
+fn connections_may_finish_after_sigterm_and_a_second_signal_cuts_them() {
+    let site = Site::new();
+    site.write_ini(&back_to_back(&site));
+    let mut service = Service::up(&site);
+    let front = service.bound("front", 0);
+    let mut open = TcpStream::connect(front).unwrap();
+    assert!(answers(&mut open, "before"));
+    service.signal(Signal::TERM);
+    until("the closed port", || is_closed(front).then_some(()));
+    assert!(answers(&mut open, "after the first signal"));
+    let asked = Instant::now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.end().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(6), "waited for the drain: {:?}", asked.elapsed());
+}
+
+#[test]
+fn a_moved_log_file_is_opened_again() {
+    let site = Site::new();
+    let (log, moved) = (site.path("log"), site.path("log.1"));
+    site.write_ini(&format!("output = {}\n{}", log.display(), back_to_back(&site)));
+    let service = Service::up(&site);
+    fs::hard_link(&log, &moved).unwrap();
+    fs::remove_file(&log).unwrap();
+    service.signal(Signal::USR1);
+    service.log.wait("Log file reopened", 0);
+    assert!(fs::read_to_string(&moved).unwrap().contains("Accepting new connections"));
+    let lines = fs::read_to_string(&log).unwrap();
+    assert!(lines.contains("Log file reopened") && !lines.contains("Accepting"), "{lines}");
+}
+
+// ---- start ----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_taken_port_is_named_and_tried_again() {
+    let site = Site::new();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = holder.local_addr().unwrap().port();
+    let taken = format!("[taken]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
+    site.write_ini(&format!("{}{taken}", back_to_back(&site)));
+    let service = Service::up(&site);
+    let line = service.log.wait("Binding service [taken]", 0);
+    assert!(line.contains(&port.to_string()) && line.contains(&format!("pid {}", std::process::id())), "{line}");
+    assert!(answers(&mut TcpStream::connect(service.bound("front", 0)).unwrap(), "nobody else is stopped"));
+    drop(holder);
+    assert_eq!(service.bound("taken", 0).port(), port);
+}
+
+#[test]
+fn a_daemon_answers_0_once_it_listens_and_errors_reach_the_terminal() {
+    let site = Site::new();
+    let (pid, log) = (site.path("pid"), site.path("log"));
+    let port = free_port();
+    let head = format!("foreground = no\npid = {}\noutput = {}\n", pid.display(), log.display());
+    let tunnel = format!("[t]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
+    site.write_ini(&format!("{head}{tunnel}"));
+    // the pipe of standard error would stay open if the daemon kept it
+    let output = site.run(&["run"]);
+    assert_eq!((output.status.code(), errors(&output)), (Some(0), Vec::new()));
+    assert!(!is_closed(SocketAddr::from(([127, 0, 0, 1], port))));
+    let number: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+
+    let second = site.run(&["run"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(errors(&second)[0].contains(&format!("pid {number}")), "{:?}", errors(&second));
+
+    kill_process(Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    until("the end of the daemon", || (!pid.exists()).then_some(()));
+    until("its last line", || fs::read_to_string(&log).unwrap().contains("stopped").then_some(()));
+
+    site.write_ini(&format!("foreground = no\noutput = relative.log\n{tunnel}"));
+    let output = site.run(&["run"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output)[0].contains("full path"), "{:?}", errors(&output));
+    assert!(!Path::new("relative.log").exists());
+}
+
+#[test]
+fn under_its_name_stunnels_arguments_and_defaults_count() {
+    let site = Site::new();
+    site.write_ini(
+        "foreground = yes\nsyslog = no\ndebug = info\n[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n",
+    );
+    let ini = fs::read_to_string(site.path("pertuis.ini")).unwrap();
+    let binary = env!("CARGO_BIN_EXE_pertuis");
+    let called = |arguments: &[&str]| {
+        let mut command = Command::new(binary);
+        command.arg0("/usr/bin/stunnel4").args(arguments).env("LC_ALL", "C").stdin(Stdio::piped());
+        command
+    };
+    let mut service = Service::start(&mut called(&["-fd", "0"]));
+    service.child.stdin.take().unwrap().write_all(ini.as_bytes()).unwrap();
+    service.log.wait("Accepting new connections", 0);
+    service.signal(Signal::TERM);
+    assert_eq!(service.end().code(), Some(0));
+
+    let output = called(&["-version"]).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0));
+    assert!(errors(&output)[0].starts_with("stunnel 5"), "{:?}", errors(&output));
+    let output = called(&["--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).last().unwrap().contains("Configuration failed"), "{:?}", errors(&output));
+}
+
+#[test]
+fn a_file_alone_is_run() {
+    let site = Site::new();
+    site.write_ini(&format!("{}{}", back_to_back(&site), scanner(&site)));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pertuis"));
+    let mut service = Service::start(command.arg(site.path("pertuis.ini")));
+    service.log.wait("Accepting new connections", 0);
+    fs::write(site.path("drop/a.pdf"), "a").unwrap();
+    until("the delivery", || site.cold().join("a.pdf").exists().then_some(()));
+    service.signal(Signal::INT);
+    assert_eq!(service.end().code(), Some(0));
+    service.log.wait("SIGINT", 0);
+}
+
+#[test]
+fn the_log_can_be_json() {
+    let site = Site::new();
+    site.write_ini(&format!("log_format = json\n{}", back_to_back(&site)));
+    let service = Service::up(&site);
+    let line = service.log.wait("tunnel_listening", 0);
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    for key in ["time", "level", "event", "service", "message"] {
+        assert!(object[key].is_string(), "{key}: {line}");
+    }
+}
+
+// ---- demo -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn the_demonstration_ends_well_in_both_languages_and_leaves_nothing() {
+    for (locale, words) in [("C", "Everything arrived"), ("fr_FR.UTF-8", "Tout est arrivé")] {
+        let site = Site::new();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pertuis"));
+        let output =
+            command.arg("demo").env("LC_ALL", locale).env("TMPDIR", site.dir.path()).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!((output.status.code(), errors(&output)), (Some(0), Vec::new()), "{text}");
+        assert!(text.contains(words) && text.contains("annexe (2).pdf"), "{text}");
+        let left = fs::read_dir(site.dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().file_name() != "cold");
+        assert_eq!(left.count(), 0);
+    }
+}
+
+#[test]
+fn a_kept_demonstration_leaves_an_ini_that_loads() {
+    let site = Site::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pertuis"));
+    command.args(["demo", "--keep"]).env("LC_ALL", "C").env("TMPDIR", site.dir.path()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let ini = text.split("pertuis -c ").nth(1).unwrap().split(" check").next().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_pertuis")).args(["-c", ini, "check"]).output().unwrap();
+    assert_eq!((output.status.code(), errors(&output)), (Some(0), Vec::new()));
+}
