@@ -213,15 +213,14 @@ fn what_the_world_lacks_is_found_before_anything_starts() {
     let site = Site::new();
     let launcher = scanner(&site);
     site.write_ini(&format!(
-        "{}[other]\nlauncher = directory\nsource = {}\ndeliver = {}\n",
-        launcher.replace("settle = 0", "staging = COLD"),
+        "{launcher}[other]\nlauncher = directory\nsource = {}\ndeliver = {}\nquarantine = COLD\n",
         site.path("missing").display(),
         site.path("missing too").display()
     ));
     let output = site.run(&["run"]);
     let lines = errors(&output);
     assert_eq!((output.status.code(), lines.len()), (Some(1), 3), "{lines:#?}");
-    for (line, words) in lines.iter().zip(["watched", "missing", "missing too"]) {
+    for (line, words) in lines.iter().zip(["source: ", "deliver: ", "quarantine: "]) {
         assert!(line.contains(words), "{line}");
     }
     assert!(!site.path("state").exists());
@@ -333,13 +332,14 @@ fn a_moved_log_file_is_opened_again() {
     let (log, moved) = (site.path("log"), site.path("log.1"));
     site.write_ini(&format!("output = {}\n{}", log.display(), back_to_back(&site)));
     let service = Service::up(&site);
+    let said = |path: &Path, words: &str| fs::read_to_string(path).is_ok_and(|lines| lines.contains(words));
+    // standard error hears of a line first
+    until("the first lines", || said(&log, "Accepting new connections").then_some(()));
     fs::hard_link(&log, &moved).unwrap();
     fs::remove_file(&log).unwrap();
     service.signal(Signal::USR1);
-    service.log.wait("Log file reopened", 0);
-    assert!(fs::read_to_string(&moved).unwrap().contains("Accepting new connections"));
-    let lines = fs::read_to_string(&log).unwrap();
-    assert!(lines.contains("Log file reopened") && !lines.contains("Accepting"), "{lines}");
+    until("the line of the reopened log", || said(&log, "Log file reopened").then_some(()));
+    assert!(!said(&log, "Accepting") && !said(&moved, "reopened"));
 }
 
 // ---- start ----------------------------------------------------------------------------------------------------------
