@@ -23,7 +23,7 @@
 //!
 //! | floor | modules | knows nothing of |
 //! | --- | --- | --- |
-//! | 0 words | [`text`], [`model`], [`secret`], [`backoff`], [`event`] | everything else |
+//! | 0 words | [`mod@text`], [`model`], [`secret`], [`backoff`], [`event`] | everything else |
 //! | 1 configuration | [`config`] | tokio, files other than the ini |
 //! | 2 protocols and formats without I/O | [`proto`], [`document`] | tokio, sockets, the disk |
 //! | 3 the outside world | [`net`], [`tls`], [`delivery`] | what a launcher or a tunnel is |

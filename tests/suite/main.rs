@@ -1,7 +1,8 @@
 //! Tests against the world: real sockets, real peers. One binary, so that it links once.
 
-// helpers of tests may fail a test as tests themselves do; clippy's own exemption stops at `#[test]` functions
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// helpers of tests may fail a test, and say what they saw, as tests themselves do; clippy's own exemption stops at
+// `#[test]` functions
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod fetch;
 mod imap;

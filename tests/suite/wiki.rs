@@ -38,7 +38,9 @@ impl Service {
                         return line;
                     }
                 }
-                Err(_) => panic!("no line with {words:?} in {:#?}", self.seen),
+                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
+                    panic!("no line with {words:?} in {:#?}", self.seen)
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! Its processes need root and Debian's accounts `postfix` and `nobody`; who is not root skips what needs it.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -113,7 +114,7 @@ fn lay_out(dir: &Path, port: u16, cert: &Path, key: &Path) {
         ("retry", "error"),
         ("proxymap", "proxymap"),
     ] {
-        master.push_str(&format!("{name} unix - n n - - {command}\n"));
+        let _ = writeln!(master, "{name} unix - n n - - {command}");
     }
     fs::write(dir.join("etc/master.cf"), master).unwrap();
 }
