@@ -181,7 +181,7 @@ impl Running {
                 continue;
             }
             let (cancel, bound) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
-            let work = serve(self.shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
+            let work = serve_on(self.shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
             let task = tokio::spawn(work);
             open.push(Open { address: address.clone(), options: options.clone(), cancel, task, bound });
         }
@@ -213,6 +213,31 @@ async fn close(listeners: Vec<Open>) {
     }
 }
 
+/// One `accept` line, also after a panic: a tunnel that ended without a word would be worse than the error itself.
+async fn serve_on(
+    shared: Arc<Shared>,
+    address: Address,
+    options: Vec<SocketOption>,
+    cancel: CancellationToken,
+    bound: Arc<Mutex<Vec<SocketAddr>>>,
+) {
+    loop {
+        let work = serve(shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
+        let ended = tokio::spawn(work).await;
+        lock(&bound).clear();
+        if ended.is_ok() || cancel.is_cancelled() {
+            return;
+        }
+        let name = &shared.name;
+        let text = text!(
+            "Service [{name}] fell by an internal error and listens on {address} again; please report this",
+            "Service [{name}] : erreur interne, l'écoute sur {address} reprend ; merci de le signaler"
+        );
+        shared.emit(Level::Critical, "tunnel_fell", text);
+        cancel.run_until_cancelled(tokio::time::sleep(AFTER_A_FALL)).await;
+    }
+}
+
 /// One `accept` line from binding to cancellation.
 async fn serve(
     shared: Arc<Shared>,
@@ -232,8 +257,14 @@ async fn serve(
     for listener in listeners {
         loops.spawn(accept_for_ever(shared.clone(), listener, cancel.clone()));
     }
-    while loops.join_next().await.is_some() {}
-    lock(&bound).clear();
+    while let Some(ended) = loops.join_next().await {
+        if let Err(error) = ended
+            && error.is_panic()
+        {
+            // falls as a whole: the other listeners of this line close with it
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
 }
 
 async fn bind_at_last(shared: &Shared, address: &Address, options: &[SocketOption]) -> Vec<TcpListener> {
@@ -365,3 +396,6 @@ fn bind_failed(name: &ServiceName, failure: &BindError) -> Text {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Long enough that an error at every start does not keep a core busy.
+const AFTER_A_FALL: Duration = Duration::from_secs(1);

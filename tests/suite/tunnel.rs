@@ -589,3 +589,24 @@ fn stunnel_with_the_certificate_of_openssl_req_is_trusted_when_listed() {
         assert_eq!(exchange(here.at(), b"hello"), b"hello");
     }
 }
+
+#[test]
+fn a_tunnel_that_falls_says_so_and_listens_again() {
+    let heard = Heard::default();
+    let (told, first) = (heard.events(), std::sync::atomic::AtomicBool::new(true));
+    // a panic in the listener's own task, the first time it says where it listens
+    let events = Events::to(move |event| {
+        let falls = event.name == "tunnel_listening" && first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        assert!(!falls, "on purpose");
+        told.emit(event);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let target = tunnel(true, local(0), local(serve(echo)), trust(None), None);
+    let prepared = prepare(&target, &events).unwrap();
+    let running = runtime.block_on(async { Running::start(prepared, events) });
+    heard.named("tunnel_fell");
+    let address = heard.bound();
+    assert_eq!(running.bound(), [address]);
+    TcpStream::connect(address).unwrap();
+    runtime.block_on(running.stop(Duration::ZERO));
+}
