@@ -3,11 +3,10 @@
 //! The same questions that `run` asks before it starts, and nothing more: nothing is bound, fetched or written.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Console, DONE, FAILED, Source};
+use super::{Console, DONE, FAILED, Source, collect};
 use crate::config::Config;
-use crate::event::{Event, Events, Level};
+use crate::event::{Event, Level};
 use crate::supervisor;
 
 /// Runs the command.
@@ -28,21 +27,9 @@ pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> 
         print_values(&config, console)?;
     }
     console.remarks(&config.warnings)?;
-    let warnings = std::mem::take(&mut *warnings.lock().unwrap_or_else(PoisonError::into_inner));
+    let warnings: Vec<Event> = warnings.try_iter().filter(|event| event.level <= Level::Warning).collect();
     warnings.iter().try_for_each(|event| writeln!(console.err, "{file}: {}", event.text.get(console.lang)))?;
     Ok(DONE)
-}
-
-/// What preparing warns of.
-fn collect() -> (Events, Arc<Mutex<Vec<Event>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let list = Arc::clone(&seen);
-    let events = Events::to(move |event: Event| {
-        if event.level <= Level::Warning {
-            list.lock().unwrap_or_else(PoisonError::into_inner).push(event);
-        }
-    });
-    (events, seen)
 }
 
 /// An ini that says everything, with the place of each value behind it.

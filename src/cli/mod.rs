@@ -15,9 +15,10 @@ mod stunnel;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 
 use crate::config::{self, Config, Overrides, Remark};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::log::{Log, Settings};
 use crate::text;
 use crate::text::Lang;
@@ -167,6 +168,13 @@ fn with_config(
         Ok(log) => work(&config, &log.events(), console),
         Err(text) => console.complain(&text).map(|()| FAILED),
     }
+}
+
+/// Keeps what is told while there is no log yet.
+fn collect() -> (Events, mpsc::Receiver<Event>) {
+    let (sender, receiver) = mpsc::channel();
+    // nobody reads on: nobody needs to know
+    (Events::to(move |event| drop(sender.send(event))), receiver)
 }
 
 fn later(command: &str, console: &mut Console<'_>) -> io::Result<u8> {

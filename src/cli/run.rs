@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Console, DONE, FAILED, Source};
+use super::{Console, DONE, FAILED, Source, collect};
 use crate::config::{Config, Foreground, Remark};
 use crate::event::{Event, Events, Level};
 use crate::log::{Log, Settings};
@@ -67,11 +67,15 @@ fn full_path(option: &str) -> Text {
     )
 }
 
-/// Everything that can fail; what only warns goes to the log.
+/// Everything that can fail; what it warns of goes to the log once that is open.
 fn begin(config: &Config) -> Result<(Log, Prepared), Vec<Remark>> {
     let at = |option: &str, text| vec![Remark { place: config.global.places.of(option).clone(), text }];
-    let prepared = supervisor::prepare(config.clone(), &Events::nowhere())?;
+    let (events, warnings) = collect();
+    let prepared = supervisor::prepare(config.clone(), &events)?;
     let log = Log::open(Settings::of(config)).map_err(|text| at("output", text))?;
+    for event in warnings.try_iter() {
+        log.write(&event);
+    }
     Ok((log, prepared))
 }
 

@@ -41,74 +41,29 @@ pub(super) struct Drop {
 
 /// The five mails.
 pub(super) fn mails() -> Vec<Mail> {
+    let bill = [
+        // RFC 2231, 4: charset and percent signs
+        Part::new(PDF, "attachment; filename*=UTF-8''Facture%20%C3%A9t%C3%A9%202026.pdf", 1, 61_000)
+            .arrives("Facture été 2026.pdf"),
+        Part::new("image/png", "inline; filename=\"signature.png\"", 2, 4_000),
+    ];
+    let annexes = [
+        Part::new(PDF, "attachment; filename=\"annexe.pdf\"", 3, 25_000).arrives("annexe.pdf"),
+        Part::new(PDF, "attachment; filename=\"annexe.pdf\"", 4, 26_000).arrives("annexe (2).pdf"),
+        Part::new(OTHER, "attachment; filename=\"Thumbs.db\"", 5, 9_000),
+    ];
+    // not what RFC 2047, 5 (3) allows, but what many programs send
+    let encoded_word = "attachment; filename=\"=?iso-8859-1?Q?Relev=E9_d'heures_f=E9vrier.xlsx?=\"";
+    let hours = [Part::new(OTHER, encoded_word, 6, 14_000).arrives("Relevé d'heures février.xlsx")];
+    // RFC 2231, 3: in pieces
+    let pieces = "attachment;\r\n filename*0*=UTF-8''Plan%20cadastral%20%E2%80%93;\r\n filename*1*=%20section%20AB.pdf";
+    let plan = [Part::new(PDF, pieces, 7, 5_000_000).arrives("Plan cadastral – section AB.pdf")];
     vec![
-        mail(
-            1,
-            "Facture d'été",
-            &[
-                Part {
-                    media_type: "application/pdf",
-                    // RFC 2231, 4: charset and percent signs
-                    disposition: "attachment; filename*=UTF-8''Facture%20%C3%A9t%C3%A9%202026.pdf",
-                    arrives: Some("Facture été 2026.pdf"),
-                    bytes: document(1, 61_000),
-                },
-                Part {
-                    media_type: "image/png",
-                    disposition: "inline; filename=\"signature.png\"",
-                    arrives: None,
-                    bytes: document(2, 4_000),
-                },
-            ],
-        ),
-        mail(
-            2,
-            "Délibérations du conseil municipal",
-            &[
-                Part {
-                    media_type: "application/octet-stream",
-                    disposition: "attachment; filename=\"annexe.pdf\"",
-                    arrives: Some("annexe.pdf"),
-                    bytes: document(3, 25_000),
-                },
-                Part {
-                    media_type: "application/octet-stream",
-                    disposition: "attachment; filename=\"annexe.pdf\"",
-                    arrives: Some("annexe (2).pdf"),
-                    bytes: document(4, 26_000),
-                },
-                Part {
-                    media_type: "application/octet-stream",
-                    disposition: "attachment; filename=\"Thumbs.db\"",
-                    arrives: None,
-                    bytes: document(5, 9_000),
-                },
-            ],
-        ),
-        mail(
-            3,
-            "Relevé d'heures de février",
-            &[Part {
-                media_type: "application/pdf",
-                // not what RFC 2047, 5 (3) allows, but what many programs send
-                disposition: "attachment; filename=\"=?iso-8859-1?Q?Relev=E9_d'heures_f=E9vrier.xlsx?=\"",
-                arrives: Some("Relevé d'heures février.xlsx"),
-                bytes: document(6, 14_000),
-            }],
-        ),
+        mail(1, "Facture d'été", &bill),
+        mail(2, "Délibérations du conseil municipal", &annexes),
+        mail(3, "Relevé d'heures de février", &hours),
         mail(4, "Réunion de jeudi", &[]),
-        mail(
-            5,
-            "Plan cadastral",
-            &[Part {
-                media_type: "application/pdf",
-                // RFC 2231, 3: in pieces
-                disposition: "attachment;\r\n filename*0*=UTF-8''Plan%20cadastral%20%E2%80%93;\r\n \
-                              filename*1*=%20section%20AB.pdf",
-                arrives: Some("Plan cadastral – section AB.pdf"),
-                bytes: document(7, 5_000_000),
-            }],
-        ),
+        mail(5, "Plan cadastral", &plan),
     ]
 }
 
@@ -125,6 +80,17 @@ struct Part {
     disposition: &'static str,
     arrives: Option<&'static str>,
     bytes: Vec<u8>,
+}
+
+impl Part {
+    /// A part that is left out, unless it [`arrives`](Part::arrives).
+    fn new(media_type: &'static str, disposition: &'static str, seed: u32, size: usize) -> Self {
+        Self { media_type, disposition, arrives: None, bytes: document(seed, size) }
+    }
+
+    fn arrives(self, name: &'static str) -> Self {
+        Self { arrives: Some(name), ..self }
+    }
 }
 
 fn mail(number: u32, subject: &'static str, parts: &[Part]) -> Mail {
@@ -169,6 +135,9 @@ fn document(seed: u32, size: usize) -> Vec<u8> {
     };
     std::iter::repeat_with(next).take(size).collect()
 }
+
+const PDF: &str = "application/pdf";
+const OTHER: &str = "application/octet-stream";
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -439,6 +440,34 @@ fn the_log_can_be_json() {
     for key in ["time", "level", "event", "service", "message"] {
         assert!(object[key].is_string(), "{key}: {line}");
     }
+}
+
+#[test]
+fn a_warning_of_the_start_stands_in_the_log() {
+    let site = Site::new();
+    site.write_ini("debug = info\n[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\nverifyChain = no\n");
+    Service::up(&site).log.wait("verifies no certificate", 0);
+}
+
+#[test]
+fn the_service_manager_hears_of_start_reload_and_stop() {
+    let site = Site::new();
+    site.write_ini(&back_to_back(&site));
+    let manager = UnixDatagram::bind(site.path("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = || {
+        let mut buffer = [0; 400];
+        let size = manager.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..size].to_vec()).unwrap()
+    };
+    let service = Service::start(site.command(&["run"]).env("NOTIFY_SOCKET", site.path("notify")));
+    assert_eq!(hear(), "READY=1\n");
+    service.signal(Signal::HUP);
+    let reloading = hear();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(hear(), "READY=1\n");
+    service.signal(Signal::TERM);
+    assert_eq!(hear(), "STOPPING=1\n");
 }
 
 // ---- demo -----------------------------------------------------------------------------------------------------------
