@@ -17,16 +17,17 @@ pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> 
     };
     console.lang = config.global.lang;
     let (events, warnings) = collect();
-    if let Err(mistakes) = supervisor::prepare(config.clone(), &events) {
-        return console.remarks(&mistakes).map(|()| FAILED);
-    }
+    let prepared = match supervisor::prepare(config.clone(), &events) {
+        Ok(prepared) => prepared,
+        Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
+    };
     let (file, tunnels, launchers) = (source.path.display(), config.tunnels.len(), config.launchers.len());
     // read by scripts: never translated, no singular
     writeln!(console.out, "{file}: ok, {tunnels} tunnels, {launchers} launchers")?;
     if explain {
         print_values(&config, console)?;
     }
-    console.remarks(&config.warnings)?;
+    console.remarks(prepared.warnings())?;
     let warnings: Vec<Event> = warnings.try_iter().filter(|event| event.level <= Level::Warning).collect();
     warnings.iter().try_for_each(|event| writeln!(console.err, "{file}: {}", event.text.get(console.lang)))?;
     Ok(DONE)

@@ -120,6 +120,7 @@ impl Service {
     async fn run(&self, config: Config, prepared: Prepared, daemon: Option<Daemon>) -> io::Result<u8> {
         let mut signals = Signals::listen()?;
         self.greet(&config);
+        self.warn(&prepared);
         let mut supervisor = Supervisor::start(prepared, self.events.clone());
         supervisor.settled(SETTLE).await;
         let words = text!("Accepting new connections", "Prêt : nouvelles connexions acceptées");
@@ -160,11 +161,10 @@ impl Service {
                 "pertuis {version}, {file} : {tunnels} tunnels, {launchers} lanceurs"
             ),
         );
-        self.warn(config);
     }
 
-    fn warn(&self, config: &Config) {
-        for Remark { place, text } in &config.warnings {
+    fn warn(&self, prepared: &Prepared) {
+        for Remark { place, text } in prepared.warnings() {
             let (en, fr) = (&text.en, &text.fr);
             self.tell(Level::Warning, "config_warning", text!("{place}: {en}", "{place}: {fr}"));
         }
@@ -177,11 +177,11 @@ impl Service {
             let prepared = supervisor::prepare(config.clone(), &self.events)?;
             let place = config.global.places.of("output").clone();
             self.log.configure(Settings::of(&config)).map_err(|text| vec![Remark { place, text }])?;
-            Ok((config, prepared))
+            Ok(prepared)
         });
         match prepared {
-            Ok((config, prepared)) => {
-                self.warn(&config);
+            Ok(prepared) => {
+                self.warn(&prepared);
                 supervisor.reload(prepared).await;
                 self.tell(Level::Notice, "reloaded", text!("Configuration reloaded", "Configuration relue"));
             }

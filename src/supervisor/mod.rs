@@ -32,12 +32,22 @@ pub struct Prepared {
     tunnels: Vec<tunnel::Prepared>,
 }
 
+impl Prepared {
+    /// What was accepted but means something else than it says, and what is not there today and may be tomorrow (a
+    /// share that is not mounted yet), in the order of the file.
+    pub fn warnings(&self) -> &[Remark] {
+        &self.config.warnings
+    }
+}
+
 /// Does everything that can fail. Touches nothing and starts nothing.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the file.
-pub fn prepare(config: Config, events: &Events) -> Result<Prepared, Vec<Remark>> {
-    let mut remarks = outside::inspect(&config);
+pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Remark>> {
+    let outside::Findings { mistakes: mut remarks, missing } = outside::inspect(&config);
+    config.warnings.extend(missing);
+    config.warnings.sort_by(|one, other| one.place.cmp(&other.place));
     let mut tunnels = Vec::new();
     for section in &config.tunnels {
         match tunnel::prepare(section, events) {

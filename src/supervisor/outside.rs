@@ -14,22 +14,34 @@ use crate::text;
 use crate::text::Text;
 use crate::tls::client::ClientTls;
 
-/// Everything in the outside world that would keep `config` from working.
-pub fn inspect(config: &Config) -> Vec<Remark> {
+/// What the outside world says to a configuration.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What can never work as it is written.
+    pub mistakes: Vec<Remark>,
+    /// Directories that are not there, or not open to this user, now: a share may be mounted later, and until then
+    /// one launcher fails by itself and tells so. That must not hold up the others, nor the tunnels.
+    pub missing: Vec<Remark>,
+}
+
+/// Asks the outside world whether `config` can work.
+pub fn inspect(config: &Config) -> Findings {
     let launchers: Vec<&Launcher> = config.launchers.iter().filter(|launcher| launcher.enabled).collect();
-    let mut remarks = Vec::new();
+    let mut findings = Findings::default();
+    let mistakes = &mut findings.mistakes;
     if !launchers.is_empty() {
-        remarks.extend(state(config));
+        mistakes.extend(state(config));
     }
     for launcher in &launchers {
-        remarks.extend(deliver(launcher));
-        remarks.extend(source(launcher));
-        remarks.extend(trust(launcher));
-        remarks.extend(watched(launcher, &launchers));
+        mistakes.extend(volumes(launcher));
+        mistakes.extend(trust(launcher));
+        mistakes.extend(watched(launcher, &launchers));
+        findings.missing.extend(deliver(launcher));
+        findings.missing.extend(source(launcher));
     }
     let state = in_watched("state", &config.global.state, &launchers);
-    remarks.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
-    remarks
+    mistakes.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
+    findings
 }
 
 /// The ledger is an SQL database in a file: its locks do not hold on network shares.
@@ -67,10 +79,15 @@ fn deliver(launcher: &Launcher) -> Option<Remark> {
         return Some(remark(launcher, "staging", text));
     }
     let existing = nearest(&staging)?;
-    if !same_volume(existing, deliver) {
-        return Some(remark(launcher, staging_option(launcher), other_volume(&staging, deliver, named)));
-    }
     (!writable(existing)).then(|| remark(launcher, staging_option(launcher), not_writable("staging", existing)))
+}
+
+/// Publishing is one rename, which exists only within a volume.
+fn volumes(launcher: &Launcher) -> Option<Remark> {
+    let (deliver, staging) = (&launcher.deliver, staging_root(launcher));
+    let other = deliver.is_dir() && !same_volume(nearest(&staging)?, deliver);
+    let text = other.then(|| other_volume(&staging, deliver, launcher.staging.is_some()))?;
+    Some(remark(launcher, staging_option(launcher), text))
 }
 
 /// The option whose line decides where the staging folder is.

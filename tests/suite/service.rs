@@ -1,110 +1,21 @@
 //! The real binary as a service: what it does with a wrong file, with signals, with a taken port.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::ca::TestCa;
+use crate::support::service::{PATIENCE, Service, until};
 use crate::support::site::Site;
 
-/// Longer than anything here takes; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 // ---- what the tests are made of -------------------------------------------------------------------------------------
-
-/// What a program writes, line by line, and a bell that rings at each.
-#[derive(Clone, Default)]
-struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
-
-impl Lines {
-    fn of(stream: impl Read + Send + 'static) -> Self {
-        let lines = Self::default();
-        let heard = lines.clone();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                heard.0.0.lock().unwrap().push(line);
-                heard.0.1.notify_all();
-            }
-        });
-        lines
-    }
-
-    /// The `nth` line (from 0) that contains `words`; waits.
-    fn wait(&self, words: &str, nth: usize) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        let mut list = self.0.0.lock().unwrap();
-        loop {
-            if let Some(line) = list.iter().filter(|line| line.contains(words)).nth(nth) {
-                return line.clone();
-            }
-            let left = deadline.checked_duration_since(Instant::now());
-            let left = left.unwrap_or_else(|| panic!("no `{words}` in {list:#?}"));
-            list = self.0.1.wait_timeout(list, left).unwrap().0;
-        }
-    }
-}
-
-/// A running `pertuis run`; killed when the test ends before it.
-struct Service {
-    child: Child,
-    log: Lines,
-}
-
-impl Service {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = Lines::of(child.stderr.take().unwrap());
-        Self { child, log }
-    }
-
-    /// The same, once it is up.
-    fn up(site: &Site) -> Self {
-        let service = Self::start(&mut site.command(&["run"]));
-        service.log.wait("Accepting new connections", 0);
-        service
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn end(&mut self) -> ExitStatus {
-        until("the end of the service", || self.child.try_wait().unwrap())
-    }
-
-    /// Where the `nth` tunnel that was bound listens.
-    fn bound(&self, name: &str, nth: usize) -> SocketAddr {
-        let line = self.log.wait(&format!("Service [{name}] bound to "), nth);
-        line.rsplit(' ').next().unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Asks until there is an answer.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A server that sends back what it gets.
 fn echo() -> SocketAddr {
@@ -210,21 +121,42 @@ fn a_right_file_gives_one_line_that_is_never_translated() {
 }
 
 #[test]
-fn what_the_world_lacks_is_found_before_anything_starts() {
+fn what_can_never_work_is_found_before_anything_starts() {
+    let site = Site::new();
+    let launcher = scanner(&site);
+    // the staging folder is on another volume, which no later mount mends
+    site.write_ini(&format!("{launcher}staging = /dev/shm\n"));
+    let output = site.run(&["run"]);
+    let lines = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
+    assert!(lines.len() == 1 && lines[0].contains(":9: staging: ") && lines[0].contains("volume"), "{lines:#?}");
+    assert!(!site.path("state").exists());
+}
+
+#[test]
+fn a_directory_that_is_not_there_yet_holds_up_only_its_own_launcher() {
     let site = Site::new();
     let launcher = scanner(&site);
     site.write_ini(&format!(
-        "{launcher}[other]\nlauncher = directory\nsource = {}\ndeliver = {}\nquarantine = COLD\n",
-        site.path("missing").display(),
-        site.path("missing too").display()
+        "{launcher}[other]\nlauncher = directory\nsource = {}\ndeliver = {}\ninterval = 1s\nsettle = 0\n",
+        site.path("share").display(),
+        site.path("share cold").display()
     ));
-    let output = site.run(&["run"]);
+    fs::write(site.path("drop/a.pdf"), "a").unwrap();
+    let output = site.run(&["check"]);
     let lines = errors(&output);
-    assert_eq!((output.status.code(), lines.len()), (Some(1), 3), "{lines:#?}");
-    for (line, words) in lines.iter().zip(["source: ", "deliver: ", "quarantine: "]) {
+    assert_eq!((output.status.code(), lines.len()), (Some(0), 2), "{lines:#?}");
+    for (line, words) in lines.iter().zip([":11: source: ", ":12: deliver: "]) {
         assert!(line.contains(words), "{line}");
     }
-    assert!(!site.path("state").exists());
+    let service = Service::start(&mut site.command(&["run"]));
+    service.log.wait("not there", 0);
+    until("the delivery of the other launcher", || site.cold().join("a.pdf").exists().then_some(()));
+    for folder in ["share", "share cold"] {
+        fs::create_dir(site.path(folder)).unwrap();
+    }
+    fs::write(site.path("share/b.pdf"), "b").unwrap();
+    until("the delivery once it is mounted", || site.path("share cold/b.pdf").exists().then_some(()));
 }
 
 #[test]

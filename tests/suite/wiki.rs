@@ -1,63 +1,15 @@
 //! The configuration of EzGED's wiki, as it stands, with the real binary: only ports, remote names and
 //! `SSL_CERT_FILE` differ. On the plain side speak Python's poplib and smtplib, as the old scripts do.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::support::ca::TestCa;
 use crate::support::dovecot::{ACCOUNT, Dovecot, PASSWORD};
 use crate::support::mails::mail;
 use crate::support::postfix::Postfix;
+use crate::support::service::Service;
 use crate::support::site::Site;
-
-/// The service of a site, with the lines that it logs.
-struct Service {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-    seen: Vec<String>,
-}
-
-impl Service {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let (sender, lines) = mpsc::channel();
-        let errors = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || errors.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, seen: Vec::new() }
-    }
-
-    /// Waits for a line with these words.
-    fn wait_for(&mut self, words: &str) -> String {
-        loop {
-            match self.lines.recv_timeout(Duration::from_secs(30)) {
-                Ok(line) => {
-                    self.seen.push(line.clone());
-                    if line.contains(words) {
-                        return line;
-                    }
-                }
-                Err(mpsc::RecvTimeoutError::Timeout | mpsc::RecvTimeoutError::Disconnected) => {
-                    panic!("no line with {words:?} in {:#?}", self.seen)
-                }
-            }
-        }
-    }
-
-    /// The port that a service was bound to.
-    fn port(&mut self, service: &str) -> u16 {
-        let line = self.wait_for(&format!("[{service}] bound to"));
-        line.rsplit(':').next().unwrap().trim().parse().unwrap()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The wiki's block, its addresses replaced.
 fn wiki(pop: &str, smtp: &str) -> String {
@@ -74,7 +26,7 @@ fn wiki(pop: &str, smtp: &str) -> String {
 fn serve(site: &Site, ca: &TestCa) -> Service {
     let mut command = site.command(&["run"]);
     command.env("SSL_CERT_FILE", &ca.cert).env_remove("SSL_CERT_DIR");
-    Service::start(command)
+    Service::start(&mut command)
 }
 
 /// Runs a Python script; answers what it printed.
@@ -119,8 +71,9 @@ fn poplib_reads_and_smtplib_sends_through_the_tunnels_of_the_wiki() {
     let mut smtp = Postfix::start(&pair.cert, &pair.key);
     let remote = |port: u16| format!("localhost:{port}");
     site.write_ini(&wiki(&remote(pop.pop3s().port()), &remote(smtp.port())));
-    let mut service = serve(&site, &ca);
-    let (pop_port, smtp_port) = (service.port("gmail-pop3").to_string(), service.port("gmail-smtp").to_string());
+    let service = serve(&site, &ca);
+    let port = |name: &str| service.bound(name, 0).port().to_string();
+    let (pop_port, smtp_port) = (port("gmail-pop3"), port("gmail-smtp"));
     assert!(python(READ, &[&pop_port, ACCOUNT, PASSWORD]).contains("Subject: Convocation"));
     let sent = Command::new("python3").arg("-c").arg(SEND).arg(&smtp_port).output().unwrap();
     assert!(sent.status.success(), "{}\n{}", String::from_utf8_lossy(&sent.stderr), smtp.log());
@@ -130,8 +83,8 @@ fn poplib_reads_and_smtplib_sends_through_the_tunnels_of_the_wiki() {
 /// What poplib says of a tunnel to `remote`, and how long it took to say it.
 fn knock(ca: &TestCa, site: &Site, remote: &str, more: &str) -> (String, Duration) {
     site.write_ini(&format!("{more}\n{}", wiki(remote, remote)));
-    let mut service = serve(site, ca);
-    let port = service.port("gmail-pop3").to_string();
+    let service = serve(site, ca);
+    let port = service.bound("gmail-pop3", 0).port().to_string();
     let begun = Instant::now();
     let said = python(KNOCK, &[&port]);
     (said, begun.elapsed())

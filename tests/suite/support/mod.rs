@@ -4,4 +4,5 @@ pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod mails;
 pub(crate) mod postfix;
+pub(crate) mod service;
 pub(crate) mod site;
