@@ -302,15 +302,15 @@ fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
 
 fn misplaced(row: &Row, level: Level) -> Text {
     let name = row.name;
-    let (en, fr) = if row.is_for(Level::Tunnel) && is_launcher(level) {
+    let (en, fr) = if row.is_for(Level::Mail) && level == Level::Directory {
+        ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
+    } else if row.is_for(Level::Directory) && level == Level::Mail {
+        ("only directory launchers have it", "seuls les lanceurs de répertoire l'ont")
+    } else if row.is_for(Level::Tunnel) && is_launcher(level) {
         (
             "it belongs in a tunnel, and this section is a launcher",
             "elle va dans un tunnel, et cette section est un lanceur",
         )
-    } else if row.is_for(Level::Mail) && level == Level::Directory {
-        ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
-    } else if row.is_for(Level::Directory) && level == Level::Mail {
-        ("only directory launchers have it", "seuls les lanceurs de répertoire l'ont")
     } else if row.is_for(Level::Mail) {
         (
             "it belongs in a launcher (a section with `launcher =`)",

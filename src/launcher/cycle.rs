@@ -83,10 +83,6 @@ pub async fn cycle(
 pub async fn adopt(launcher: &Launcher, env: &Env, source: &mut dyn Source) -> Result<usize, Fault> {
     let stop = CancellationToken::new();
     let mut cycle = Cycle::prepare(launcher, env, false, &stop)?;
-    let lost: Vec<_> = cycle.ledger.recorded()?.iter().map(|item| (item.id, true)).collect();
-    if cycle.witness_disagrees()?.is_some() {
-        cycle.ledger.confirm(&lost, false)?;
-    }
     let discovery = source.discover(None).await.map_err(|error| error.fault().clone())?;
     let items = discovery.items.iter().map(|item| (item.key.clone(), item.key.short(&item.hint)));
     let adopted = cycle.ledger.adopt(&items.collect::<Vec<_>>())?;
@@ -363,8 +359,7 @@ impl<'a> Cycle<'a> {
 
     /// Every taken document gets a name that neither stands in `deliver` nor is promised to another one.
     fn assign_names(&self, entries: &mut [Entry]) -> Result<(), Fault> {
-        let promised = self.ledger.promised(&self.launcher.deliver)?;
-        let mut promised: HashSet<String> = promised.iter().map(|name| name.to_lowercase()).collect();
+        let mut promised = self.ledger.promised(&self.launcher.deliver)?;
         for part in entries.iter_mut().flat_map(|entry| &mut entry.parts) {
             if let Decision::Taken { name, directory, .. } = &mut part.decision {
                 *name = free_name(directory, name, &promised);
@@ -441,8 +436,10 @@ impl<'a> Cycle<'a> {
 
     fn confirmed(&mut self, item: &Recorded, unconfirmed: bool) {
         let (short, files) = (&item.short, item.files.len());
-        if self.recovered.contains(&item.key) {
+        if item.whole {
             self.report.items.delivered += 1;
+        } else {
+            self.report.items.quarantined += 1;
         }
         if unconfirmed {
             self.tell(
@@ -519,6 +516,7 @@ impl<'a> Cycle<'a> {
 
     /// The end of a dry run's batch: counted as if it had been delivered, and removed.
     fn pretend(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        self.report.items.delivered += entries.iter().filter(|entry| entry.stage == Stage::Recorded).count() as u64;
         for part in entries.iter().flat_map(|entry| &entry.parts) {
             if let Decision::Taken { staged, name, .. } = &part.decision {
                 self.report.files.delivered += 1;
@@ -535,10 +533,8 @@ impl<'a> Cycle<'a> {
     fn count(&mut self, entries: &[Entry]) {
         for entry in entries {
             let items = &mut self.report.items;
-            let partial = entry.parts.iter().any(|part| part.decision == Decision::Quarantined);
             match entry.stage {
-                Stage::Recorded if partial => items.quarantined += 1,
-                Stage::Recorded | Stage::Confirmed | Stage::Adopted => items.delivered += 1,
+                Stage::Recorded | Stage::Confirmed | Stage::Adopted => {} // counted once it is published
                 Stage::Failed => items.failed += 1,
                 Stage::Empty => items.empty += 1,
                 Stage::Rejected => items.rejected += 1,

@@ -23,7 +23,7 @@ use crate::backoff::{Backoff, jitter};
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::event::{Event, Events, Level};
-use crate::model::{Code, Fault};
+use crate::model::{Code, Disposition, Fault};
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
 use crate::source::{Source, Wake};
@@ -48,6 +48,12 @@ pub fn source(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> 
 
 /// One cycle with a source of its own: `fetch`.
 pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &CancellationToken) -> Outcome {
+    let mut launcher = launcher.clone();
+    if dry_run {
+        // a source that has nothing to change opens its mailbox read-only
+        (launcher.after, launcher.after_empty) = (Disposition::Leave, Disposition::Leave);
+    }
+    let launcher = &launcher;
     let outcome = match source(launcher, env) {
         Ok(mut source) => cycle(launcher, env, source.as_mut(), dry_run, stop).await,
         Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },

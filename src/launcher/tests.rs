@@ -420,6 +420,29 @@ async fn a_missing_delivery_directory_is_an_error_and_is_not_made() {
 }
 
 #[tokio::test]
+async fn an_item_that_cannot_be_published_is_counted_once_and_published_by_the_next_cycle() {
+    let mut bench = Bench::new();
+    let mut source = mailbox(2);
+    // the directory vanishes between the record and the rename: the names are promised to another one
+    let lost = bench.dir.path().join("lost");
+    fs::create_dir(&lost).unwrap();
+    let deliver = std::mem::replace(&mut bench.launcher.deliver, lost.clone());
+    CROSSINGS.set(Some(4));
+    let crashed = AssertUnwindSafe(bench.run(&mut source)).catch_unwind().await;
+    CROSSINGS.set(None);
+    assert!(crashed.is_err());
+    fs::remove_dir(&lost).unwrap();
+    bench.launcher.deliver = deliver;
+    let report = bench.run(&mut source).await;
+    assert_eq!(report.error.as_ref().unwrap().code, Code::Deliver);
+    assert_eq!((report.items.found, report.items.delivered, report.items.failed), (2, 0, 2), "{report:?}");
+    fs::create_dir(&lost).unwrap();
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.found, report.items.delivered), (2, 2), "{report:?}");
+    assert_eq!(names(&lost).len(), 2);
+}
+
+#[tokio::test]
 async fn a_dry_run_counts_and_changes_nothing() {
     let mut bench = Bench::new();
     bench.launcher.after = Disposition::Delete;

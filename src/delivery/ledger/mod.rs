@@ -173,6 +173,8 @@ pub struct Recorded {
     pub key: ItemKey,
     /// `{key}`.
     pub short: String,
+    /// False: a part of it is in quarantine.
+    pub whole: bool,
     /// Its taken parts, in order.
     pub files: Vec<RecordedFile>,
 }
@@ -298,18 +300,20 @@ impl Ledger {
         self.write(|transaction| entries.iter().try_for_each(|entry| insert(transaction, launcher, generation, entry)))
     }
 
-    /// Names promised to recorded files that may not have been published yet, in `directory`.
+    /// Names promised to recorded files that may not have been published yet, in `directory`, whatever the launcher;
+    /// in lower case, since the directory's file system may not tell cases apart.
     pub fn promised(&self, directory: &Path) -> Result<HashSet<String>, Fault> {
         let sql = "SELECT p.final FROM part p JOIN item i ON i.id = p.item
                    WHERE i.stage = 'recorded' AND p.published IS NULL AND p.final IS NOT NULL AND p.directory = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let rows = statement.query_map([directory.to_string_lossy()], |row| row.get(0)).map_err(failed)?;
+        let name = |row: &rusqlite::Row<'_>| Ok(row.get::<_, String>(0)?.to_lowercase());
+        let rows = statement.query_map([directory.to_string_lossy()], name).map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
     }
 
     /// Items that are recorded and not confirmed, in the order in which they were recorded.
     pub fn recorded(&self) -> Result<Vec<Recorded>, Fault> {
-        let items = "SELECT id, key, short FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
+        let items = "SELECT id, key, short, whole FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
         let files = "SELECT n, staged, final, directory FROM part
                      WHERE item = ?1 AND decision = 'taken' AND published IS NULL ORDER BY n";
         let mut items = self.connection.prepare_cached(items).map_err(failed)?;
@@ -321,7 +325,7 @@ impl Ledger {
                     let directory = PathBuf::from(row.get::<_, String>(3)?);
                     Ok(RecordedFile { n: row.get(0)?, staged: row.get(1)?, name: row.get(2)?, directory })
                 })?;
-                Ok(Recorded { id, key, short, files: files.collect::<Result<_, _>>()? })
+                Ok(Recorded { id, key, short, whole: row.get(3)?, files: files.collect::<Result<_, _>>()? })
             })
             .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
