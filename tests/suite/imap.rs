@@ -230,6 +230,17 @@ async fn a_new_uidvalidity_lists_everything_and_says_so_and_messages_are_recogni
 }
 
 #[tokio::test]
+async fn a_cursor_of_another_account_hides_no_message() {
+    // many servers number the folders of all accounts alike
+    let mailbox = mailbox(3).await;
+    let cursor = bench(&mailbox).discover(None).await.cursor.unwrap();
+    let other = Mailbox::start("jean@example.org", PASSWORD).await.unwrap();
+    other.append("INBOX", &mail(1));
+    let found = Bench::new(launcher(other.address(), "jean@example.org", PASSWORD)).discover(Some(&cursor)).await;
+    assert_eq!((uids(&found.items), found.keys), (vec![1], Keys::Reissued));
+}
+
+#[tokio::test]
 async fn unseen_and_since_are_asked_of_the_server() {
     let mailbox = mailbox(3).await;
     mailbox.flag("INBOX", 2, &["\\Seen"]);

@@ -32,6 +32,9 @@ impl Key {
 /// How far a folder was seen through.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
+    /// Whose folder: many servers number the folders of all accounts alike (Exchange Online's INBOX is 14).
+    #[serde(default)]
+    pub(super) account: String,
     pub(super) folder: String,
     pub(super) uidvalidity: u32,
     /// The first UID that is to be listed; 1 where every discovery lists everything (`unseen_only`).
@@ -42,6 +45,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether the UIDs of both mean the same messages.
+    pub(super) fn is_same_folder(&self, other: &Self) -> bool {
+        (&self.account, &self.folder, self.uidvalidity) == (&other.account, &other.folder, other.uidvalidity)
+    }
+
     pub(super) fn to_cursor(&self) -> Cursor {
         Cursor(serde_json::to_string(self).unwrap_or_default())
     }
@@ -91,7 +99,8 @@ mod tests {
         assert_eq!(key.to_item().as_str(), r#"["a\"b@x","INBOX/Reçus",7,4294967295]"#);
         assert_eq!(Key::from_item(&key.to_item()), Some(key));
         assert_eq!(Key::from_item(&ItemKey::new("[1]")), None);
-        let place = Place { folder: "INBOX".into(), uidvalidity: 7, next: 3, since: String::new() };
+        let place =
+            Place { account: "a".into(), folder: "INBOX".into(), uidvalidity: 7, next: 3, since: String::new() };
         assert_eq!(Place::from_cursor(&place.to_cursor()), Some(place));
     }
 

@@ -121,28 +121,25 @@ impl Imap {
         let since = self.launcher.since.map(since_text).unwrap_or_default();
         let unseen = self.launcher.unseen_only;
         let criteria = self.criteria();
+        let account = self.launcher.account.clone().unwrap_or_default();
         let (session, selected) = self.open().await?;
         let known = cursor.and_then(Place::from_cursor);
-        let same = known
-            .as_ref()
-            .is_none_or(|place| place.folder == selected.folder && place.uidvalidity == selected.uidvalidity);
-        let next = known.filter(|place| same && !unseen && place.since == since).map_or(1, |place| place.next.max(1));
+        let (folder, uidvalidity) = (selected.folder.clone(), selected.uidvalidity);
+        let mut place = Place { account, folder, uidvalidity, next: 1, since };
+        let same = known.as_ref().is_none_or(|known| known.is_same_folder(&place));
+        let start = Some(place.to_cursor());
+        let next =
+            known.filter(|known| same && !unseen && known.since == place.since).map_or(1, |known| known.next.max(1));
         let uids = if selected.exists == 0 { Vec::new() } else { search_from(session, next, &criteria).await? };
         let sizes = sizes(session, &uids).await?;
         let after = uids.last().map_or(next, |last| last.saturating_add(1).max(next));
-        let place = Place {
-            folder: selected.folder.clone(),
-            uidvalidity: selected.uidvalidity,
-            next: if unseen { 1 } else { after },
-            since,
-        };
+        place.next = if unseen { 1 } else { after };
         let items = uids
             .iter()
             .map(|uid| Item { key: self.key(&selected, *uid), hint: uid.to_string(), size: sizes.get(uid).copied() })
             .collect();
         let keys = if same { Keys::Same } else { Keys::Reissued };
         // a server never gives a UID again, so nothing depends on what has left
-        let start = Some(Place { next: 1, ..place.clone() }.to_cursor());
         Ok(Discovery { items, keys, cursor: Some(place.to_cursor()), start, present: None })
     }
 
