@@ -41,7 +41,7 @@ pub struct Env {
 /// The source of a launcher; a fault is one of its certificates. A new kind of launcher is one line here.
 pub fn source(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
     Ok(match launcher.kind {
-        Kind::Directory => Box::new(Directory::new(launcher)),
+        Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
     })
 }

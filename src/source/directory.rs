@@ -21,12 +21,15 @@ use crate::delivery::spool::Spool;
 use crate::delivery::stamp::Stamp;
 use crate::delivery::{Published, publish, sync_directory};
 use crate::document::names::numbered;
-use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::event::{Event, Events, Level};
+use crate::model::{Code, Disposition, Fault, ItemKey, ServiceName};
 use crate::text;
 
 /// A directory of dropped files.
 #[derive(Debug)]
 pub struct Directory {
+    name: ServiceName,
+    events: Events,
     dir: PathBuf,
     settle: Duration,
     /// Since when a file has looked as it does: for file systems and clocks whose times say nothing.
@@ -35,8 +38,9 @@ pub struct Directory {
 
 impl Directory {
     /// A source for a `directory` launcher; the directory is looked at by [`Source::discover`] only.
-    pub fn new(launcher: &Launcher) -> Self {
-        Self { dir: PathBuf::from(&launcher.source), settle: launcher.settle, seen: HashMap::new() }
+    pub fn new(launcher: &Launcher, events: Events) -> Self {
+        let (name, dir) = (launcher.name.clone(), PathBuf::from(&launcher.source));
+        Self { name, events, dir, settle: launcher.settle, seen: HashMap::new() }
     }
 
     /// Lists the regular files, oldest first, with what they look like.
@@ -89,7 +93,8 @@ impl Source for Directory {
         let files = self.list()?;
         let identity = identity(&self.dir).map_err(|error| self.unreadable(&error))?;
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
-        self.seen.retain(|path, _| files.iter().any(|(listed, _)| listed == path));
+        let listed: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
+        self.seen.retain(|path, _| listed.contains(path));
         let settled = files.iter().filter(|(path, stamp)| self.is_settled(path, stamp));
         let item = |(path, stamp): &(PathBuf, Stamp)| Item {
             key: key(path, stamp),
@@ -97,10 +102,12 @@ impl Source for Directory {
             size: Some(stamp.size),
         };
         let items = settled.map(item).collect();
-        // another directory under the same path (a share that is not mounted): nothing has left
+        // another directory under the same path (a share that is not mounted): nothing has left; and an empty one
+        // never counts as the one to go by, or all would be new once the share is back
         let same = cursor.is_none_or(|cursor| *cursor == identity);
+        let cursor = (same || !present.is_empty()).then_some(identity);
         let present = same.then_some(present);
-        Ok(Discovery { items, keys: Keys::Same, cursor: Some(identity), start: None, present })
+        Ok(Discovery { items, keys: Keys::Same, cursor, start: None, present })
     }
 
     async fn identify(&mut self, _batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
@@ -118,12 +125,22 @@ impl Source for Directory {
     }
 
     async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
-        let mut done = Vec::new();
+        let (mut done, mut trouble) = (Vec::new(), None);
         for key in batch {
-            dispose(key, what).map_err(SourceError::Mailbox)?;
-            done.push(key.clone());
+            match dispose(key, what) {
+                Ok(()) => done.push(key.clone()),
+                Err(fault) => trouble = Some(fault),
+            }
         }
-        Ok(done)
+        match trouble {
+            // one file that cannot be moved holds up no other
+            Some(fault) if !done.is_empty() => {
+                self.events.emit(Event::new(Level::Warning, "after_failed", fault.text).of(&self.name));
+                Ok(done)
+            }
+            Some(fault) => Err(SourceError::Mailbox(fault)),
+            None => Ok(done),
+        }
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
@@ -275,7 +292,8 @@ mod tests {
     use super::*;
 
     fn source(dir: &Path, settle: Duration) -> Directory {
-        Directory { dir: dir.to_owned(), settle, seen: HashMap::new() }
+        let (name, events) = (ServiceName::new("depot"), Events::nowhere());
+        Directory { name, events, dir: dir.to_owned(), settle, seen: HashMap::new() }
     }
 
     async fn names(source: &mut Directory) -> Vec<String> {
@@ -343,6 +361,24 @@ mod tests {
         fs::write(&path, "newer").unwrap();
         assert_eq!(source.acknowledge(std::slice::from_ref(&key), &Disposition::Delete).await.unwrap(), [key]);
         assert_eq!(fs::read(&path).unwrap(), b"newer");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_moved_holds_up_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.pdf", "b.pdf"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let mut source = source(dir.path(), Duration::ZERO);
+        let mut keys: Vec<_> = source.discover(None).await.unwrap().items.into_iter().map(|item| item.key).collect();
+        // a directory in the place of the file stands for one that the system does not let go
+        let path = dir.path().join("a.pdf");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        keys[0] = key(&path, &Stamp::of(&path).unwrap());
+        assert_eq!(source.acknowledge(&keys, &Disposition::Delete).await.unwrap(), keys[1..]);
+        let error = source.acknowledge(&keys[..1], &Disposition::Delete).await.unwrap_err();
+        assert!(error.fault().text.en.contains("a.pdf"), "{error}");
     }
 
     #[tokio::test]
