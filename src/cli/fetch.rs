@@ -3,6 +3,7 @@
 //! Not the service's loop: nothing is waited for and nothing is retried. Counts go to standard output (one line of
 //! JSON with `--json`, never translated), what went wrong to standard error.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -59,7 +60,7 @@ pub fn run(
     Ok(u8::from(!reports.iter().all(Report::is_success)))
 }
 
-/// The launchers that are meant: by name, in the order of the command line, or every enabled one.
+/// The launchers that are meant: by name, in the order of the command line and each once, or every enabled one.
 pub(super) fn choose<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Launcher>, Text> {
     if names.is_empty() {
         return Ok(config.launchers.iter().filter(|launcher| launcher.enabled).collect());
@@ -68,7 +69,8 @@ pub(super) fn choose<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a
         let named = config.launchers.iter().find(|launcher| launcher.name.as_str() == name);
         named.ok_or_else(|| unknown(config, name))
     };
-    names.iter().map(find).collect()
+    let mut seen = HashSet::new();
+    names.iter().filter(|name| seen.insert(*name)).map(find).collect()
 }
 
 fn unknown(config: &Config, name: &str) -> Text {
