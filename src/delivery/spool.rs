@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::publish::sync_directory;
 use crate::model::{Digest, ItemKey};
 
 /// One launcher's folder of the spool; clones are of the same folder.
@@ -50,12 +51,22 @@ impl Spool {
     pub fn sweep(&self, keep: &HashSet<ItemKey>) -> io::Result<()> {
         let keep: HashSet<PathBuf> = keep.iter().map(|key| self.path(key)).collect();
         for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
-            if !keep.contains(&path) {
-                fs::remove_file(path)?;
+            let entry = entry?;
+            // a folder is not ours
+            if !keep.contains(&entry.path()) && !entry.file_type()?.is_dir() {
+                fs::remove_file(entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// Makes the body of an item survive a power cut; one that is not there is no error.
+    pub fn sync(&self, key: &ItemKey) -> io::Result<()> {
+        match File::open(self.path(key)) {
+            Ok(file) => file.sync_all().and_then(|()| sync_directory(&self.dir)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where the finished file of an item stands.

@@ -40,11 +40,16 @@ impl Staging {
         format!("{}-{}", launcher.file_stem(), &digest[..8])
     }
 
+    /// The folder of a launcher below `root`, whether it is there or not.
+    pub fn at(root: &Path, state: &Path, launcher: &ServiceName) -> Self {
+        Self { dir: root.join(Self::folder_name(state, launcher)) }
+    }
+
     /// Opens the folder of a launcher below `root`, making both when they are missing.
     pub fn open(root: &Path, state: &Path, launcher: &ServiceName) -> io::Result<Self> {
-        let dir = root.join(Self::folder_name(state, launcher));
-        fs::create_dir_all(&dir)?;
-        Ok(Self { dir })
+        let staging = Self::at(root, state, launcher);
+        fs::create_dir_all(&staging.dir)?;
+        Ok(staging)
     }
 
     /// Where a staged file stands.
@@ -68,7 +73,8 @@ impl Staging {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            if name != GENERATION && !keep.contains(&name) {
+            // a folder is not ours
+            if name != GENERATION && !keep.contains(&name) && !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -174,6 +180,7 @@ mod tests {
             staging.create(name.into()).unwrap().finish().unwrap();
         }
         staging.set_generation(7).unwrap();
+        fs::create_dir(staging.path("somebody's folder")).unwrap();
         staging.sweep(&HashSet::from(["known.1".to_owned()])).unwrap();
         assert!(staging.path("known.1").exists() && !staging.path("left-over.1").exists());
         assert_eq!(staging.generation().unwrap(), Some(7));

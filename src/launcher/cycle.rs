@@ -5,7 +5,7 @@
 //! is started over, what is recorded is published by [`recover`](Cycle::recover), what is confirmed is acknowledged.
 //! Work goes in batches, so that the disk is asked to be sure a few times for many items.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -83,9 +83,12 @@ pub async fn cycle(
 pub async fn adopt(launcher: &Launcher, env: &Env, source: &mut dyn Source) -> Result<usize, Fault> {
     let stop = CancellationToken::new();
     let mut cycle = Cycle::prepare(launcher, env, false, &stop)?;
-    let discovery = source.discover(None).await.map_err(|error| error.fault().clone())?;
-    let items = discovery.items.iter().map(|item| (item.key.clone(), item.key.short(&item.hint)));
-    let adopted = cycle.ledger.adopt(&items.collect::<Vec<_>>())?;
+    let recorded = cycle.ledger.recorded()?;
+    if cycle.witness_disagrees()?.is_some() || cycle.staging_is_behind(&recorded)? {
+        let lost: Vec<_> = recorded.iter().map(|item| (item.id, true)).collect();
+        cycle.ledger.confirm(&lost, false)?; // given up: nothing happens to them at the source
+    }
+    let adopted = cycle.adopt_all(source).await.map_err(|error| error.fault().clone())?;
     source.finish().await.map_err(|error| error.fault().clone())?;
     let witness = cycle.staging_generation()?.unwrap_or(0);
     cycle.ledger.raise_generation(witness)?;
@@ -116,6 +119,15 @@ pub(super) struct Cycle<'a> {
 pub(super) enum End {
     Source(SourceError),
     Fault(Fault),
+}
+
+impl End {
+    fn fault(&self) -> &Fault {
+        match self {
+            Self::Source(error) => error.fault(),
+            Self::Fault(fault) => fault,
+        }
+    }
 }
 
 impl From<SourceError> for End {
@@ -213,11 +225,30 @@ impl<'a> Cycle<'a> {
         if recorded.is_empty() {
             return Ok(());
         }
-        if self.staging_generation()?.is_none() {
+        if self.staging_is_behind(&recorded)? {
             return Err(staging_lost(self.staging.dir(), recorded.len()));
         }
         self.recovered = recorded.iter().map(|item| item.key.clone()).collect();
         self.publish_recorded(&recorded)
+    }
+
+    /// Marks what is at the source as done, with the fingerprints by which it is known when its keys are reissued.
+    async fn adopt_all(&mut self, source: &mut dyn Source) -> Result<usize, End> {
+        let discovery = source.discover(None).await?;
+        let mut prints = HashMap::new();
+        for batch in discovery.items.chunks(IDENTIFY) {
+            prints.extend(source.identify(batch).await?);
+        }
+        let mut adopted = Vec::new();
+        for item in &discovery.items {
+            let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
+            adopted.push((item.key.clone(), short, prints.get(&item.key).map(stage::facts_of).unwrap_or_default()));
+        }
+        let count = self.ledger.adopt(&adopted)?;
+        if let Some(start) = discovery.start.filter(|_| matches!(self.ledger.cursor(), Ok(None))) {
+            self.ledger.set_cursor(&start.0)?;
+        }
+        Ok(count)
     }
 
     /// Items whose keys the source reissued are recognised by fingerprint before any body is fetched. It counts:
@@ -337,7 +368,6 @@ impl<'a> Cycle<'a> {
         if entries.is_empty() {
             return Ok(());
         }
-        self.count(&entries);
         if entries.iter().any(|entry| entry.stage == Stage::Recorded) && !self.dry_run {
             self.raise_generation()?;
             boundary();
@@ -347,6 +377,7 @@ impl<'a> Cycle<'a> {
         }
         self.ledger.record(&entries)?;
         boundary();
+        self.count(&entries);
         for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
             self.forget_body(&entry.key);
         }
@@ -369,7 +400,18 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
+    /// Publishes and confirms recorded items; those that cannot be confirmed have failed for this cycle.
     fn publish_recorded(&mut self, recorded: &[Recorded]) -> Result<(), Fault> {
+        let items = &self.report.items;
+        let before = items.delivered + items.quarantined;
+        let result = self.publish_and_confirm(recorded);
+        let items = &mut self.report.items;
+        let confirmed = items.delivered + items.quarantined - before;
+        items.failed += (recorded.len() as u64).saturating_sub(confirmed);
+        result
+    }
+
+    fn publish_and_confirm(&mut self, recorded: &[Recorded]) -> Result<(), Fault> {
         let (mut confirmed, mut directories) = (Vec::new(), HashSet::new());
         let mut result = Ok(());
         for item in recorded {
@@ -394,7 +436,6 @@ impl<'a> Cycle<'a> {
         for (item, unconfirmed) in confirmed {
             self.confirmed(item, unconfirmed);
         }
-        self.report.items.failed += (recorded.len() - rows.len()) as u64;
         result
     }
 
@@ -436,11 +477,7 @@ impl<'a> Cycle<'a> {
 
     fn confirmed(&mut self, item: &Recorded, unconfirmed: bool) {
         let (short, files) = (&item.short, item.files.len());
-        if item.whole {
-            self.report.items.delivered += 1;
-        } else {
-            self.report.items.quarantined += 1;
-        }
+        self.count_recorded(item.whole);
         if unconfirmed {
             self.tell(
                 Level::Notice,
@@ -466,10 +503,11 @@ impl<'a> Cycle<'a> {
         let mut done = Vec::new();
         for empty in [false, true] {
             let what = if empty { &self.launcher.after_empty } else { &self.launcher.after };
-            let these: Vec<_> = pending.iter().filter(|item| item.empty == empty).collect();
+            let mut these: Vec<_> = pending.iter().filter(|item| item.empty == empty).collect();
             if *what == Disposition::Delete {
                 let unseen: Vec<_> = these.iter().filter(|item| item.unconfirmed).map(|item| &item.key).collect();
-                self.keep_copies(source, &unseen).await?;
+                let not_kept = self.keep_copies(source, &unseen).await?;
+                these.retain(|item| !not_kept.contains(&item.key));
             }
             for batch in these.chunks(ACKNOWLEDGE) {
                 let keys: Vec<ItemKey> = batch.iter().map(|item| item.key.clone()).collect();
@@ -486,18 +524,31 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
-    /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source.
-    async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[&ItemKey]) -> Result<(), End> {
-        for key in keys.iter().filter(|key| self.spool.find(key).is_none()) {
-            let batch = [Item { key: (*key).clone(), hint: String::new(), size: None }];
-            let (sender, mut receiver) = mpsc::channel(1);
-            let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
-            fetched?;
-            if let Some(Fetched { content: Ok(Content::File { path, .. }), .. }) = answer {
-                stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?;
+    /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source. Answers
+    /// those of which none could be made.
+    async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[&ItemKey]) -> Result<HashSet<ItemKey>, End> {
+        let mut not_kept = HashSet::new();
+        for key in keys {
+            if self.spool.find(key).is_none() {
+                let batch = [Item { key: (*key).clone(), hint: String::new(), size: None }];
+                let (sender, mut receiver) = mpsc::channel(1);
+                let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
+                fetched?;
+                match answer.map(|fetched| fetched.content) {
+                    Some(Ok(Content::File { path, .. })) => {
+                        stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?
+                    }
+                    Some(Ok(Content::Mail { .. } | Content::Gone)) => {}
+                    Some(Err(_)) | None => {
+                        not_kept.insert((*key).clone());
+                        continue;
+                    }
+                }
             }
+            // from now on it may be the only copy
+            self.spool.sync(key).map_err(|error| spool_fault(&self.spool.path(key), &error))?;
         }
-        Ok(())
+        Ok(not_kept)
     }
 
     /// The cursor moves only over what has ended without a gap.
@@ -516,7 +567,6 @@ impl<'a> Cycle<'a> {
 
     /// The end of a dry run's batch: counted as if it had been delivered, and removed.
     fn pretend(&mut self, entries: &[Entry]) -> Result<(), Fault> {
-        self.report.items.delivered += entries.iter().filter(|entry| entry.stage == Stage::Recorded).count() as u64;
         for part in entries.iter().flat_map(|entry| &entry.parts) {
             if let Decision::Taken { staged, name, .. } = &part.decision {
                 self.report.files.delivered += 1;
@@ -525,6 +575,9 @@ impl<'a> Cycle<'a> {
             }
         }
         for entry in entries {
+            if entry.stage == Stage::Recorded {
+                self.count_recorded(entry.is_whole());
+            }
             self.forget_body(&entry.key);
         }
         Ok(())
@@ -534,7 +587,7 @@ impl<'a> Cycle<'a> {
         for entry in entries {
             let items = &mut self.report.items;
             match entry.stage {
-                Stage::Recorded | Stage::Confirmed | Stage::Adopted => {} // counted once it is published
+                Stage::Recorded | Stage::Confirmed | Stage::Adopted => {} // counted when it is confirmed
                 Stage::Failed => items.failed += 1,
                 Stage::Empty => items.empty += 1,
                 Stage::Rejected => items.rejected += 1,
@@ -548,6 +601,12 @@ impl<'a> Cycle<'a> {
                 }
             }
         }
+    }
+
+    /// Counts an item of which files were delivered; in part only, it is one of the quarantine.
+    fn count_recorded(&mut self, whole: bool) {
+        let items = &mut self.report.items;
+        *(if whole { &mut items.delivered } else { &mut items.quarantined }) += 1;
     }
 
     /// Puts a whole item into quarantine; a dry run only counts it.
@@ -596,16 +655,23 @@ impl<'a> Cycle<'a> {
         self.staging.generation().map_err(|error| deliver_fault(&self.staging.witness(), &error))
     }
 
+    /// Whether the staging folder is older than what was recorded: its content was lost or set back, and a staged
+    /// file that is not there was not published. The witness is raised before the first item of a cycle is recorded.
+    fn staging_is_behind(&self, recorded: &[Recorded]) -> Result<bool, Fault> {
+        let newest = recorded.iter().map(|item| item.generation).max();
+        Ok(newest > self.staging_generation()?)
+    }
+
     /// The fault of a ledger that is behind its witness.
     fn witness_disagrees(&self) -> Result<Option<Fault>, Fault> {
-        if self.dry_run {
-            return Ok(None); // it works in a folder of its own
-        }
-        let (ledger, witness) = (self.ledger.generation()?, self.staging_generation()?.unwrap_or(0));
+        let (name, root) = (&self.launcher.name, staging_root(self.launcher));
+        // a dry run works in a folder of its own
+        let staging = Staging::at(&root, &self.env.state, name);
+        let witness = staging.generation().map_err(|error| deliver_fault(&staging.witness(), &error))?.unwrap_or(0);
+        let (ledger, file) = (self.ledger.generation()?, staging.witness());
         if witness <= ledger {
             return Ok(None);
         }
-        let (name, file) = (&self.launcher.name, self.staging.witness());
         let (path, file) = (Ledger::path(&self.env.state), file.display());
         let path = path.display();
         Ok(Some(Fault::new(

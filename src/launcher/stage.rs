@@ -132,16 +132,23 @@ impl Cycle<'_> {
         name: &str,
         stamp: &Stamp,
     ) -> Result<Option<io::Result<Decision>>, Fault> {
-        let mut input = match File::open(path) {
+        let mut input = match open_dropped(path) {
             Ok(input) => input,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Ok(Some(Err(error))),
         };
+        let unchanged = |seen: io::Result<Stamp>| seen.is_ok_and(|seen| seen == *stamp);
+        let opened = |input: &File| unchanged(input.metadata().and_then(|metadata| Stamp::from_metadata(&metadata)));
+        if !opened(&input) {
+            return Ok(None);
+        }
         let staging = |error: io::Error| deliver_fault(self.staging.dir(), &error);
         let mut writer = self.staging.create(format!("{short}.1")).map_err(staging)?;
         let mut buffer = vec![0; BUFFER];
+        // no more than was listed: a file that grows faster than it is read has no end
+        let mut listed = (&mut input).take(stamp.size.saturating_add(1));
         loop {
-            match input.read(&mut buffer) {
+            match listed.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => writer.write_all(&buffer[..count]).map_err(staging)?,
                 Err(error) => {
@@ -150,9 +157,7 @@ impl Cycle<'_> {
                 }
             }
         }
-        let unchanged = |seen: io::Result<Stamp>| seen.is_ok_and(|seen| seen == *stamp);
-        let opened = input.metadata().and_then(|metadata| Stamp::from_metadata(&metadata));
-        if !unchanged(opened) || !unchanged(Stamp::of(path)) {
+        if !opened(&input) || !unchanged(Stamp::of(path)) {
             self.staging.remove(&format!("{short}.1")).map_err(staging)?;
             return Ok(None);
         }
@@ -372,6 +377,17 @@ pub(super) fn copy_to_spool(spool: &Spool, key: &ItemKey, path: &Path) -> io::Re
     let mut writer = spool.create(key)?;
     io::copy(&mut File::open(path)?, &mut writer)?;
     writer.finish().map(drop)
+}
+
+/// Opens a dropped file; what became a pipe since it was listed does not hold up anybody.
+fn open_dropped(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    options.read(true).open(path)
 }
 
 /// The first pattern that refuses a file name.

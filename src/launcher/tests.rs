@@ -31,6 +31,8 @@ struct Script {
     sick: HashSet<u32>,
     acknowledged: Vec<u32>,
     refuse_finish: bool,
+    /// Removed while bodies arrive.
+    pull_away: Option<std::path::PathBuf>,
     fetched: Vec<u32>,
 }
 
@@ -68,6 +70,9 @@ impl Source for Script {
     }
 
     async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        if let Some(directory) = &self.pull_away {
+            fs::remove_dir_all(directory).unwrap();
+        }
         for (count, item) in batch.iter().enumerate() {
             if self.break_after == Some(count) {
                 let text = text!("broken", "rompue");
@@ -398,6 +403,97 @@ async fn a_lost_ledger_stops_the_launcher_until_it_is_adopted() {
 }
 
 #[tokio::test]
+async fn what_was_adopted_is_known_under_new_keys_and_a_failed_item_is_adopted_too() {
+    let bench = Bench::new();
+    let mut source = mailbox(3);
+    source.sick.insert(2);
+    source.break_after = Some(2);
+    assert_eq!(bench.run(&mut source).await.items.failed, 1);
+    assert_eq!(adopt(&bench.launcher, &bench.env, &mut source).await.unwrap(), 2);
+    (source.break_after, source.reissued) = (None, true);
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.already, report.items.delivered), (3, 0), "{report:?}");
+    assert_eq!(bench.names().len(), 1);
+}
+
+#[tokio::test]
+async fn a_file_that_came_back_can_be_adopted() {
+    let mut bench = Bench::new();
+    let (drop, aside) = (bench.dir.path().join("drop"), bench.dir.path().join("a.pdf"));
+    fs::create_dir(&drop).unwrap();
+    fs::write(drop.join("a.pdf"), "one").unwrap();
+    bench.launcher.kind = Kind::Directory;
+    bench.launcher.source = drop.to_string_lossy().into_owned();
+    bench.fetch().await;
+    crate::delivery::replace(&drop.join("a.pdf"), &aside).unwrap();
+    bench.fetch().await;
+    crate::delivery::replace(&aside, &drop.join("a.pdf")).unwrap();
+    let mut source = source(&bench.launcher, &bench.env).unwrap();
+    assert_eq!(adopt(&bench.launcher, &bench.env, source.as_mut()).await.unwrap(), 1);
+    assert_eq!(bench.fetch().await.items.already, 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_says_too_that_the_ledger_was_lost() {
+    let bench = Bench::new();
+    let mut source = mailbox(1);
+    bench.run(&mut source).await;
+    fs::remove_file(Ledger::path(&bench.env.state)).unwrap();
+    let stop = CancellationToken::new();
+    let report = cycle(&bench.launcher, &bench.env, &mut source, true, &stop).await.report;
+    assert_eq!(report.error.unwrap().code, Code::Ledger);
+}
+
+#[tokio::test]
+async fn reading_the_ledger_leaves_no_file_behind() {
+    let bench = Bench::new();
+    let mut source = mailbox(1);
+    bench.run(&mut source).await;
+    let before = names(&bench.env.state);
+    let stop = CancellationToken::new();
+    cycle(&bench.launcher, &bench.env, &mut source, true, &stop).await;
+    ledger::list(&Ledger::path(&bench.env.state), None, |_| ()).unwrap();
+    assert_eq!(names(&bench.env.state), before);
+}
+
+#[tokio::test]
+async fn an_item_is_counted_once_when_the_delivery_directory_goes_away_in_the_middle() {
+    let bench = Bench::new();
+    let mut source = mailbox(3);
+    source.pull_away = Some(bench.deliver().to_owned());
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.found, report.items.delivered, report.items.failed), (3, 0, 3), "{report:?}");
+    assert_eq!(report.error.unwrap().code, Code::Deliver);
+    source.pull_away = None;
+    fs::create_dir(bench.deliver()).unwrap();
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.found, report.items.delivered, report.files.delivered), (3, 3, 3), "{report:?}");
+    assert_eq!(bench.names().len(), 3);
+}
+
+#[tokio::test]
+async fn a_staging_folder_that_is_older_than_the_ledger_does_not_count_as_published() {
+    let mut bench = Bench::new();
+    bench.launcher.after = Disposition::Delete;
+    bench.run(&mut mailbox(1)).await;
+    let mut source = mailbox(3);
+    source.pull_away = Some(bench.deliver().to_owned());
+    bench.run(&mut source).await;
+    source.pull_away = None;
+    fs::create_dir(bench.deliver()).unwrap();
+    // what a restored volume looks like
+    fs::remove_dir_all(bench.staging()).unwrap();
+    fs::create_dir(bench.staging()).unwrap();
+    fs::write(bench.staging().join("generation"), "1\n").unwrap();
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.delivered, report.error.unwrap().code), (0, Code::Deliver));
+    adopt(&bench.launcher, &bench.env, &mut source).await.unwrap();
+    let report = bench.run(&mut source).await;
+    assert_eq!((report.items.already, report.error.is_none()), (3, true), "{report:?}");
+    assert!(source.acknowledged.is_empty(), "what was given up is not deleted at the source");
+}
+
+#[tokio::test]
 async fn a_staging_folder_that_lost_its_content_is_noticed_before_anything_counts_as_published() {
     let bench = Bench::new();
     let mut source = mailbox(1);
@@ -490,6 +586,27 @@ async fn a_directory_delivers_each_file_once_and_again_when_it_came_back() {
     crate::delivery::replace(&aside, &drop.join("a.pdf")).unwrap();
     assert_eq!(bench.fetch().await.items.delivered, 1);
     assert_eq!(bench.names(), ["a (2).pdf", "a.pdf"]);
+}
+
+#[tokio::test]
+async fn a_share_that_was_not_mounted_for_a_while_brings_nothing_again() {
+    let mut bench = Bench::new();
+    let drop = bench.dir.path().join("drop");
+    fs::create_dir(&drop).unwrap();
+    fs::write(drop.join("a.pdf"), "one").unwrap();
+    bench.launcher.kind = Kind::Directory;
+    bench.launcher.source = drop.to_string_lossy().into_owned();
+    assert_eq!(bench.fetch().await.items.delivered, 1);
+    let aside = bench.dir.path().join("share");
+    crate::delivery::replace(&drop, &aside).unwrap();
+    fs::create_dir(&drop).unwrap();
+    for _ in 0..3 {
+        assert_eq!(bench.fetch().await.items.found, 0);
+    }
+    fs::remove_dir(&drop).unwrap();
+    crate::delivery::replace(&aside, &drop).unwrap();
+    assert_eq!(bench.fetch().await.items.already, 1);
+    assert_eq!(bench.names(), ["a.pdf"]);
 }
 
 #[tokio::test]

@@ -55,6 +55,13 @@ pub struct Entry {
     pub settled: bool,
 }
 
+impl Entry {
+    /// None of its parts is in quarantine.
+    pub fn is_whole(&self) -> bool {
+        !self.parts.iter().any(|part| part.decision == Decision::Quarantined)
+    }
+}
+
 /// Where an item ends, or stands when it is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -173,7 +180,9 @@ pub struct Recorded {
     pub key: ItemKey,
     /// `{key}`.
     pub short: String,
-    /// False: a part of it is in quarantine.
+    /// The generation in which it was recorded.
+    pub generation: u64,
+    /// None of its parts is in quarantine.
     pub whole: bool,
     /// Its taken parts, in order.
     pub files: Vec<RecordedFile>,
@@ -228,9 +237,8 @@ impl Ledger {
             let source = query::open_read_only(&path)?;
             let backup = rusqlite::backup::Backup::new(&source, &mut connection).map_err(failed)?;
             backup.run_to_completion(COPY_PAGES, Duration::ZERO, None).map_err(failed)?;
-        } else {
-            prepare(&mut connection, &path)?;
         }
+        prepare(&mut connection, &path)?;
         Self::of(connection, launcher)
     }
 
@@ -313,7 +321,8 @@ impl Ledger {
 
     /// Items that are recorded and not confirmed, in the order in which they were recorded.
     pub fn recorded(&self) -> Result<Vec<Recorded>, Fault> {
-        let items = "SELECT id, key, short, whole FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
+        let items =
+            "SELECT id, key, short, generation, whole FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
         let files = "SELECT n, staged, final, directory FROM part
                      WHERE item = ?1 AND decision = 'taken' AND published IS NULL ORDER BY n";
         let mut items = self.connection.prepare_cached(items).map_err(failed)?;
@@ -325,7 +334,8 @@ impl Ledger {
                     let directory = PathBuf::from(row.get::<_, String>(3)?);
                     Ok(RecordedFile { n: row.get(0)?, staged: row.get(1)?, name: row.get(2)?, directory })
                 })?;
-                Ok(Recorded { id, key, short, whole: row.get(3)?, files: files.collect::<Result<_, _>>()? })
+                let files = files.collect::<Result<_, _>>()?;
+                Ok(Recorded { id, key, short, generation: row.get(3)?, whole: row.get(4)?, files })
             })
             .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
@@ -446,15 +456,22 @@ impl Ledger {
         })
     }
 
-    /// Marks items as done without delivering them; those that the ledger knows are left as they are.
-    pub fn adopt(&mut self, items: &[(ItemKey, String)]) -> Result<usize, Fault> {
+    /// Marks items, each with its `{key}` and what recognises it, as done without delivering them. What the ledger
+    /// knows is left as it is, but for items that failed and would be tried again.
+    pub fn adopt(&mut self, items: &[(ItemKey, String, Facts)]) -> Result<usize, Fault> {
         let (launcher, generation, now) = (self.launcher, self.generation()?, now());
-        let sql = "INSERT INTO item (launcher, key, short, stage, generation, recorded, acknowledged)
-                   VALUES (?1, ?2, ?3, 'adopted', ?4, ?5, ?5) ON CONFLICT DO NOTHING";
+        let sql =
+            "INSERT INTO item (launcher, key, short, stage, generation, message_id, size, header_digest, recorded,
+                   acknowledged) VALUES (?1, ?2, ?3, 'adopted', ?4, ?5, ?6, ?7, ?8, ?8)
+                   ON CONFLICT (launcher, key) WHERE departed IS NULL DO UPDATE SET stage = 'adopted', failures = 0,
+                   message_id = excluded.message_id, size = excluded.size, header_digest = excluded.header_digest,
+                   acknowledged = excluded.acknowledged WHERE stage = 'failed'";
         self.write(|transaction| {
             let mut statement = transaction.prepare_cached(sql)?;
-            let insert = |(key, short): &(ItemKey, String)| {
-                statement.execute(params![launcher, key.as_str(), short, generation, now])
+            let insert = |(key, short, facts): &(ItemKey, String, Facts)| {
+                let header = facts.header_digest.map(|digest| digest.0.to_vec());
+                let (id, size) = (&facts.message_id, facts.size);
+                statement.execute(params![launcher, key.as_str(), short, generation, id, size, header, now])
             };
             items.iter().map(insert).sum::<Result<_, _>>()
         })
@@ -484,13 +501,12 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         .optional()?
         .unwrap_or(0);
     transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
-    let whole = !entry.parts.iter().any(|part| part.decision == Decision::Quarantined);
     transaction.prepare_cached(item)?.execute(params![
         launcher,
         key,
         entry.short,
         entry.stage.as_str(),
-        whole,
+        entry.is_whole(),
         entry.reason.as_ref().map(|reason| &reason.en),
         generation,
         facts.message_id,

@@ -115,11 +115,17 @@ pub fn show(path: &Path, launcher: &str, key: &str) -> Result<Option<Sheet>, Fau
     Ok(Some(sheet))
 }
 
-/// Opens the ledger without making or changing anything.
+/// Opens the ledger without making or changing anything. Where nobody else has it open, reading it makes a `-wal` and a
+/// `-shm` beside it, which only a connection that may write removes again.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, Fault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let in_use = Path::new(&wal).exists();
+    let access = if in_use { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
     connection.busy_timeout(BUSY).map_err(failed)?;
+    connection.pragma_update(None, "query_only", true).map_err(failed)?;
     let version: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| unusable(path, &e))?;
     if version > SCHEMA { Err(too_new(path, version)) } else { Ok(connection) }

@@ -141,10 +141,10 @@ fn fingerprints_count_so_that_a_third_equal_message_is_new() {
 fn adopted_items_are_done_and_known_ones_stay_as_they_are() {
     let state = tempfile::tempdir().unwrap();
     let mut ledger = open(state.path());
-    ledger.record(&[entry("a", Stage::Recorded)]).unwrap();
-    let items = [(ItemKey::new("a"), "a".to_owned()), (ItemKey::new("b"), "b".to_owned())];
-    assert_eq!(ledger.adopt(&items).unwrap(), 1);
-    assert_eq!(admission(&ledger, "b"), Admission::Done);
+    ledger.record(&[entry("a", Stage::Recorded), entry("c", Stage::Failed)]).unwrap();
+    let items = ["a", "b", "c"].map(|key| (ItemKey::new(key), key.to_owned(), Facts::default()));
+    assert_eq!(ledger.adopt(&items).unwrap(), 2);
+    assert_eq!((admission(&ledger, "b"), admission(&ledger, "c")), (Admission::Done, Admission::Done));
     assert_eq!(ledger.recorded().unwrap().len(), 1);
 }
 
