@@ -267,7 +267,7 @@ fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
         Kind::Imap => &["server", "account", "password", "deliver"],
         Kind::Directory => &["source", "deliver"],
     };
-    if options.is_names_only() {
+    if options.is_kind_unknown() {
         return false;
     }
     let mut complete = true;

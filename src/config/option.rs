@@ -229,14 +229,22 @@ pub fn all() -> &'static [Row] {
     ROWS
 }
 
-/// The name that was probably meant, among those for which `valid` says yes, written as the table writes it.
-pub fn did_you_mean(name: &str, valid: impl Fn(&Row) -> bool) -> Option<&'static str> {
+/// The name that was probably meant, among those for which `valid` says yes, written as the table writes it. Of names
+/// that are equally near, the one of `lang`.
+pub fn did_you_mean(name: &str, lang: Lang, valid: impl Fn(&Row) -> bool) -> Option<&'static str> {
     let folded = fold(name);
     if folded.len() < 3 || folded.len() > 40 {
         return None;
     }
     let most = 1 + folded.len() / 5;
-    let candidates = ROWS.iter().filter(|row| valid(row)).flat_map(names);
+    let in_order = |row| {
+        let mut names: Vec<_> = names(row).collect();
+        if lang == Lang::Fr {
+            names.reverse();
+        }
+        names
+    };
+    let candidates = ROWS.iter().filter(|row| valid(row)).flat_map(in_order);
     // a name that is longer or shorter by more than that is no near miss, and need not be compared
     let comparable =
         candidates.map(|known| (fold(known), known)).filter(|(k, _)| k.len().abs_diff(folded.len()) <= most);
@@ -458,10 +466,12 @@ mod tests {
 
     #[test]
     fn near_misses_find_their_name() {
-        assert_eq!(did_you_mean("conect", |row| row.is_for(Level::Tunnel)), Some("connect"));
-        assert_eq!(did_you_mean("Mot de pase", |row| row.is_for(Level::Mail)), Some("mot_de_passe"));
-        assert_eq!(did_you_mean("livre", |row| row.is_for(Level::Tunnel)), None);
-        assert_eq!(did_you_mean("nonsense", |_| true), None);
+        assert_eq!(did_you_mean("conect", Lang::En, |row| row.is_for(Level::Tunnel)), Some("connect"));
+        assert_eq!(did_you_mean("Mot de pase", Lang::En, |row| row.is_for(Level::Mail)), Some("mot_de_passe"));
+        assert_eq!(did_you_mean("livre", Lang::Fr, |row| row.is_for(Level::Tunnel)), None);
+        assert_eq!(did_you_mean("intervale", Lang::En, |row| row.is_for(Level::Mail)), Some("interval"));
+        assert_eq!(did_you_mean("intervale", Lang::Fr, |row| row.is_for(Level::Mail)), Some("intervalle"));
+        assert_eq!(did_you_mean("nonsense", Lang::En, |_| true), None);
     }
 
     #[test]

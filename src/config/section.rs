@@ -5,10 +5,10 @@
 //! that one run finds every mistake.
 
 use super::ini::{self, Line};
-use super::option::{self, Level, Row, Status, Verdict};
+use super::option::{self, Fate, Kind, Level, Row, Status, Verdict};
 use super::{Launcher, Place, Places, Remark, Tunnel};
 use crate::text;
-use crate::text::Text;
+use crate::text::{Lang, Text};
 
 /// What is found on the way.
 #[derive(Default)]
@@ -43,7 +43,9 @@ pub(super) struct Options {
     entries: Vec<Entry>,
     /// What unknown names probably meant: not missing, only misspelt.
     meant: Vec<&'static Row>,
-    /// A launcher whose kind cannot be: its values are not judged, for nobody knows what they should be.
+    /// A launcher of a kind that is not built yet, or of none: what is missing is not looked for.
+    kind_unknown: bool,
+    /// A launcher of a kind that is not built yet: that is said once, and its values are not judged.
     names_only: bool,
 }
 
@@ -84,7 +86,9 @@ impl Options {
         let inherited = preamble.entries.iter().filter(|entry| inherits(entry.row, level));
         let entries = inherited.map(|entry| Entry { inherited: true, ..entry.clone() }).collect();
         let mut options = Self { level, place: section.place(), entries, ..Self::default() };
-        options.names_only = is_launcher(level) && !section.options.iter().any(is_usable_launcher);
+        let kinds = || section.options.iter().filter_map(kind_of);
+        options.kind_unknown = is_launcher(level) && !kinds().any(|fate| matches!(fate, Some(Fate::Acts)));
+        options.names_only = options.kind_unknown && kinds().any(|fate| matches!(fate, Some(Fate::Later)));
         for line in &section.options {
             options.add(line, report);
         }
@@ -121,8 +125,8 @@ impl Options {
     }
 
     /// Whether it makes no sense to look at what is missing.
-    pub(super) fn is_names_only(&self) -> bool {
-        self.names_only
+    pub(super) fn is_kind_unknown(&self) -> bool {
+        self.kind_unknown
     }
 
     /// Its typed value. A text that does not parse has been reported by [`Row::judge`] already.
@@ -174,14 +178,15 @@ impl Options {
         if report.mistakes.len() >= MOST_MISTAKES {
             return;
         }
-        let (place, level) = (line.place(), self.level);
-        match option::find(&line.name, |row| row.is_for(level)) {
+        let (place, level, any_launcher) = (line.place(), self.level, self.kind_unknown);
+        let fits = |row: &Row| row.is_for(level) || any_launcher && row.is_for(Level::Directory);
+        match option::find(&line.name, fits) {
             None => {
-                report.mistake(&place, unknown(&line.name, |row| row.is_for(level)));
-                let meant = option::did_you_mean(&line.name, |row| row.is_for(level));
-                self.meant.extend(meant.and_then(|name| option::find(name, |row| row.is_for(level))));
+                report.mistake(&place, unknown(&line.name, fits));
+                let meant = option::did_you_mean(&line.name, Lang::En, fits);
+                self.meant.extend(meant.and_then(|name| option::find(name, fits)));
             }
-            Some(row) if !row.is_for(level) => report.mistake(&place, misplaced(row, level)),
+            Some(row) if !fits(row) => report.mistake(&place, misplaced(row, level)),
             Some(row) => self.push(row, line, place, report),
         }
     }
@@ -218,13 +223,22 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         let place = Place { file: std::sync::Arc::from(std::path::Path::new("")), line: 0 };
-        Self { level: Level::Global, place, entries: Vec::new(), meant: Vec::new(), names_only: false }
+        Self {
+            level: Level::Global,
+            place,
+            entries: Vec::new(),
+            meant: Vec::new(),
+            kind_unknown: false,
+            names_only: false,
+        }
     }
 }
 
-fn is_usable_launcher(line: &Line) -> bool {
-    option::find(&line.name, |_| true)
-        .is_some_and(|row| row.name == "launcher" && !matches!(row.judge(&line.value, false), Verdict::Mistake(_)))
+/// What becomes of the kind that a line `launcher =` names; `Some(None)` for one that nobody knows.
+fn kind_of(line: &Line) -> Option<Option<Fate>> {
+    let row = option::find(&line.name, |_| true).filter(|row| row.name == "launcher")?;
+    let Kind::Choice(words) = row.kind else { return None };
+    Some(option::chosen(words, &line.value).map(|(_, fate)| fate))
 }
 
 /// What a section is. A launcher by its `launcher =`; one that was forgotten is noticed by what only launchers have.
@@ -239,7 +253,7 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
         rows.filter(|row| row.is_for(level) && !row.is_for(other)).count()
     };
     let unknown = section.options.iter().filter(|line| option::find(&line.name, |_| true).is_none());
-    let meant = |line: &Line| option::did_you_mean(&line.name, |row| row.is_for(Level::Mail));
+    let meant = |line: &Line| option::did_you_mean(&line.name, Lang::En, |row| row.is_for(Level::Mail));
     if unknown.take(MOST_UNKNOWN).any(|line| matches!(meant(line), Some("launcher" | "lanceur"))) {
         return Level::Mail;
     }
@@ -291,12 +305,13 @@ fn inherits(row: &Row, level: Level) -> bool {
 
 fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
     let shown: String = name.chars().take(60).collect();
-    match option::did_you_mean(name, valid) {
-        Some(near) => text!(
-            "Specified option name is not valid here: {shown:?} is unknown, did you mean {near:?}?",
-            "option inconnue : {shown:?} ; vouliez-vous dire {near:?} ?"
+    let near = |lang| option::did_you_mean(name, lang, &valid);
+    match (near(Lang::En), near(Lang::Fr)) {
+        (Some(en), Some(fr)) => text!(
+            "Specified option name is not valid here: {shown:?} is unknown, did you mean {en:?}?",
+            "option inconnue : {shown:?} ; vouliez-vous dire {fr:?} ?"
         ),
-        None => text!("Specified option name is not valid here: {shown:?} is unknown", "option inconnue : {shown:?}"),
+        _ => text!("Specified option name is not valid here: {shown:?} is unknown", "option inconnue : {shown:?}"),
     }
 }
 

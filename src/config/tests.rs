@@ -444,6 +444,15 @@ fn what_launchers_cannot_do_yet_is_said() {
 }
 
 #[test]
+fn a_misspelt_kind_hides_no_other_mistake_and_makes_up_none() {
+    let mistakes = load_text(
+        "[l]\nlauncher = imapp\nsettle = 5s\nfilter = *.pdf\nmax_size = 12X\ninterval = 5 minutes\nafter = gone\n",
+    );
+    let places: Vec<String> = mistakes.unwrap_err().iter().map(|mistake| mistake.place.to_string()).collect();
+    assert_eq!(places, ["t.ini:2", "t.ini:4", "t.ini:5", "t.ini:6", "t.ini:7"]);
+}
+
+#[test]
 fn a_launcher_that_cannot_be_right_is_a_mistake() {
     for more in [
         "settle = 5s",
