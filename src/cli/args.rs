@@ -46,13 +46,13 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Walk through connection, login and folders of the launchers
+    /// Walk through connection, login and folders of the launchers: not in this version
     Test {
         /// The launchers
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Sign a launcher in (OAuth)
+    /// Sign a launcher in (OAuth): not in this version
     Login {
         /// The launcher
         #[arg(value_name = "NAME")]
@@ -66,7 +66,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: LedgerCommand,
     },
-    /// Decode one mail or envelope into a directory
+    /// Decode one mail or envelope into a directory: not in this version
     Decode {
         /// The .eml or envelope
         path: PathBuf,
@@ -88,15 +88,12 @@ pub(super) enum Command {
         #[arg(long)]
         keep: bool,
     },
-    /// Print the man page
-    #[command(hide = true)]
-    Man,
     /// Print a commented sample file
-    #[command(hide = true)]
     Sample,
-    /// Print the table of options
-    #[command(hide = true)]
+    /// Print the table of all options (Markdown)
     Options,
+    /// Print the man page
+    Man,
 }
 
 /// What the arguments mean, or the exit code and the words with which to end (help and errors of usage).
@@ -144,14 +141,18 @@ pub(super) fn command(lang: Lang) -> clap::Command {
 fn translated(command: clap::Command) -> clap::Command {
     let command = command
         .about("Tunnels et lanceurs de documents, conduits par un seul fichier ini")
-        .subcommand_help_heading("Commandes")
+        .subcommand_help_heading(FRENCH_COMMANDS)
         .subcommand_value_name("COMMANDE")
         .mut_arg("config", |arg| arg.help("Le fichier ini [par défaut : $PERTUIS_CONFIG, sinon celui du système]"));
     let headed = |command: clap::Command| {
+        let mut positions = 0..;
         command.help_template(FRENCH_TEMPLATE).mut_args(|arg| {
-            let heading = if arg.is_positional() { "Arguments" } else { "Options" };
             let named = arg.get_value_names().and_then(|names| french_name(names.first()?));
-            let arg = arg.help_heading(heading);
+            // below a heading of its own clap would sort positional arguments by their names
+            let arg = match positions.next().filter(|_| arg.is_positional()) {
+                Some(position) => arg.display_order(position).help_heading("Arguments "),
+                None => arg.help_heading("Options "),
+            };
             if let Some(name) = named { arg.value_name(name) } else { arg }
         })
     };
@@ -164,7 +165,7 @@ fn translated(command: clap::Command) -> clap::Command {
         })
     };
     described(command, FRENCH).mut_subcommand("ledger", |ledger| {
-        described(ledger.subcommand_help_heading("Commandes").subcommand_value_name("COMMANDE"), FRENCH_LEDGER)
+        described(ledger.subcommand_help_heading(FRENCH_COMMANDS).subcommand_value_name("COMMANDE"), FRENCH_LEDGER)
     })
 }
 
@@ -176,7 +177,7 @@ fn french_name(name: &str) -> Option<&'static str> {
         "PATTERN" => Some("MOTIF"),
         "PATH" => Some("CHEMIN"),
         "KEY" => Some("CLÉ"),
-        "BEFORE" => Some("AVANT"),
+        "DATE" => Some("DATE"),
         _ => None,
     }
 }
@@ -214,6 +215,9 @@ fn french(error: &clap::Error) -> Option<String> {
     Some(format!("erreur : {words}\n\nVoir pertuis --help\n"))
 }
 
+/// clap puts the colon behind it; a blank stands in front of one in French.
+const FRENCH_COMMANDS: &str = "Commandes ";
+
 const FRENCH_TEMPLATE: &str = "{about-with-newline}\nUtilisation : {usage}\n\n{all-args}";
 
 /// Descriptions in French: command, what it does, its arguments.
@@ -235,16 +239,20 @@ const FRENCH: &[French] = &[
             ("json", "Finir par une ligne de JSON"),
         ],
     ),
-    ("test", "Essayer connexion, identification et dossiers des lanceurs", &[("names", "Les lanceurs")]),
+    (
+        "test",
+        "Essayer connexion, identification et dossiers des lanceurs : pas dans cette version",
+        &[("names", "Les lanceurs")],
+    ),
     (
         "login",
-        "Connecter un lanceur à son compte (OAuth)",
+        "Connecter un lanceur à son compte (OAuth) : pas dans cette version",
         &[("name", "Le lanceur"), ("forget", "Oublier le compte au lieu de le connecter")],
     ),
     ("ledger", "Ce qui a été livré, ce qui est en quarantaine", &[]),
     (
         "decode",
-        "Décoder un courriel ou une enveloppe dans un répertoire",
+        "Décoder un courriel ou une enveloppe dans un répertoire : pas dans cette version",
         &[("path", "Le .eml ou l'enveloppe"), ("to", "Le répertoire")],
     ),
     (
@@ -257,6 +265,9 @@ const FRENCH: &[French] = &[
         "Montrer tout le produit sur cette seule machine",
         &[("keep", "Laisser le dossier, avec son ini, pour essayer")],
     ),
+    ("sample", "Afficher un fichier d'exemple commenté", &[]),
+    ("options", "Afficher le tableau de toutes les options (Markdown)", &[]),
+    ("man", "Afficher la page de manuel", &[]),
 ];
 
 const FRENCH_LEDGER: &[French] = &[

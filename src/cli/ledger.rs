@@ -42,7 +42,7 @@ pub enum LedgerCommand {
         /// The launcher
         name: String,
         /// Only what is older than this day: not in this version
-        #[arg(long)]
+        #[arg(long, value_name = "DATE")]
         before: Option<String>,
     },
     /// Not in this version
