@@ -24,7 +24,7 @@ impl Decoder {
             "" | "7bit" | "8bit" | "binary" | "7-bit" | "8-bit" => (Self::Identity, None),
             "base64" | "base-64" => (Self::Base64(Base64::default()), None),
             "quoted-printable" => (Self::QuotedPrintable(QuotedPrintable::default()), None),
-            other => (Self::Identity, Some(Damage::UnknownEncoding(other.to_owned()))),
+            other => (Self::Identity, Some(Damage::UnknownEncoding(shown(other)))),
         }
     }
 
@@ -193,6 +193,11 @@ impl QuotedPrintable {
     }
 }
 
+/// What a sender wrote, fit for a line that people read.
+fn shown(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
 fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
@@ -200,6 +205,9 @@ fn hex(digit: u8) -> u8 {
         _ => digit - b'A' + 10,
     }
 }
+
+/// The characters that are shown of an encoding that nobody knows; the longest known one has 16.
+const SHOWN: usize = 40;
 
 /// Longer runs of blanks inside one line are data, whatever follows: the memory stays bounded.
 const HELD: usize = 64 * 1024;
@@ -278,6 +286,13 @@ mod tests {
         let (bytes, damage) = decode("X-Uuencode", b"begin 644 a\r\n", 5);
         assert_eq!(bytes, b"begin 644 a\r\n");
         assert_eq!(damage, Some(Damage::UnknownEncoding("x-uuencode".into())));
+    }
+
+    #[test]
+    fn the_name_of_an_unknown_encoding_is_a_short_line() {
+        let name = format!("x\r\x1b[2J{}", "y".repeat(5000));
+        let (_, Some(Damage::UnknownEncoding(shown))) = Decoder::new(&name) else { panic!("{name:?} is known") };
+        assert_eq!(shown, format!("x[2j{}", "y".repeat(36)));
     }
 
     proptest! {
