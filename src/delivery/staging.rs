@@ -64,8 +64,9 @@ impl Staging {
 
     /// Starts a staged file; what had its name (a try that was cut short) is replaced.
     pub fn create(&self, name: String) -> io::Result<StagedWriter> {
-        let file = File::create(self.path(&name))?;
-        Ok(StagedWriter { out: BufWriter::with_capacity(BUFFER, file), name, size: 0, hasher: Sha256::new() })
+        let path = self.path(&name);
+        let out = BufWriter::with_capacity(BUFFER, File::create(&path)?);
+        Ok(StagedWriter { out, name, size: 0, hasher: Sha256::new(), unfinished: Some(path) })
     }
 
     /// Removes every staged file but `keep`: what an interrupted cycle left before its record.
@@ -87,6 +88,20 @@ impl Staging {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Makes these staged files, with their names, survive a power cut.
+    pub fn sync_files(&self, names: &[&str]) -> io::Result<()> {
+        let sync = |names: &[&str]| {
+            names.iter().try_for_each(|name| File::options().write(true).open(self.path(name))?.sync_all())
+        };
+        // file systems put what is asked for at the same time into one commit of their journal
+        std::thread::scope(|scope| {
+            let share = names.len().div_ceil(SYNC_THREADS).max(1);
+            let threads: Vec<_> = names.chunks(share).map(|names| scope.spawn(move || sync(names))).collect();
+            threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("thread fell"))?)
+        })?;
+        self.sync()
     }
 
     /// Makes the names of the staged files survive a power cut.
@@ -119,21 +134,33 @@ impl Staging {
     }
 }
 
-/// A staged file that is being written; digest and size are taken on the way.
+/// A staged file that is being written; digest and size are taken on the way. Dropped before
+/// [`finish`](StagedWriter::finish) it leaves nothing, so that a full volume has room again.
 #[derive(Debug)]
 pub struct StagedWriter {
     out: BufWriter<File>,
     name: String,
     size: u64,
     hasher: Sha256,
+    unfinished: Option<PathBuf>,
 }
 
 impl StagedWriter {
-    /// The document is whole: its bytes are on the disk when this returns.
+    /// The document is whole. Its bytes are on the disk after [`Staging::sync_files`].
     pub fn finish(mut self) -> io::Result<Staged> {
         self.out.flush()?;
-        self.out.get_ref().sync_all()?;
-        Ok(Staged { name: self.name, size: self.size, sha256: Digest(self.hasher.finalize().into()) })
+        self.unfinished = None;
+        let sha256 = Digest(std::mem::take(&mut self.hasher).finalize().into());
+        Ok(Staged { name: std::mem::take(&mut self.name), size: self.size, sha256 })
+    }
+}
+
+impl Drop for StagedWriter {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unfinished {
+            // what cannot be removed is swept by the next cycle
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -152,6 +179,7 @@ impl Write for StagedWriter {
 
 const GENERATION: &str = "generation";
 const BUFFER: usize = 64 * 1024;
+const SYNC_THREADS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -169,7 +197,10 @@ mod tests {
         writer.write_all(b"abc").unwrap();
         let staged = writer.finish().unwrap();
         assert_eq!((staged.size, staged.sha256), (3, Digest::of(b"abc")));
+        staging.sync_files(&[&staged.name]).unwrap();
         assert_eq!(fs::read(staging.path("k.1")).unwrap(), b"abc");
+        staging.create("k.2".into()).unwrap().write_all(b"half").unwrap();
+        assert!(!staging.path("k.2").exists());
     }
 
     #[test]

@@ -311,6 +311,10 @@ impl<'a> Cycle<'a> {
     /// Takes a batch: fetches and stages its items at the same time, then records, publishes and confirms what
     /// arrived, also when the source failed half-way.
     async fn take(&mut self, source: &mut dyn Source, batch: &[Item]) -> Result<(), End> {
+        if !self.dry_run {
+            self.raise_generation()?;
+            boundary();
+        }
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let (spool, stop) = (self.spool.clone(), self.stop);
         let fetch = async {
@@ -369,9 +373,9 @@ impl<'a> Cycle<'a> {
             return Ok(());
         }
         if entries.iter().any(|entry| entry.stage == Stage::Recorded) && !self.dry_run {
-            self.raise_generation()?;
+            let staged: Vec<_> = entries.iter().flat_map(Entry::staged).collect();
+            self.staging.sync_files(&staged).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
             boundary();
-            self.staging.sync().map_err(|error| deliver_fault(self.staging.dir(), &error))?;
             self.assign_names(&mut entries)?;
             boundary();
         }
@@ -469,6 +473,9 @@ impl<'a> Cycle<'a> {
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !staged.exists() => {
                     check_directory(&file.directory)?;
                     return Ok(false);
+                }
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                    return Err(other_volume(&file.directory, self.staging.dir()));
                 }
                 Err(error) => return Err(deliver_fault(&file.directory.join(&name), &error)),
             }
@@ -638,7 +645,8 @@ impl<'a> Cycle<'a> {
     }
 
     /// Raised in both places before the first delivery of a cycle, in the ledger first: a witness ahead of the
-    /// ledger can then only mean that the ledger was lost or set back.
+    /// ledger can then only mean that the ledger was lost or set back. Before anything is staged, too: what fits on a
+    /// volume that is nearly full is then delivered.
     fn raise_generation(&mut self) -> Result<(), Fault> {
         if self.raised {
             return Ok(());
@@ -745,20 +753,37 @@ fn check_directory(deliver: &Path) -> Result<(), Fault> {
 
 #[cfg(unix)]
 fn check_volume(deliver: &Path, staging: &Path) -> Result<(), Fault> {
+    let same = volume(deliver).and_then(|one| volume(staging).map(|other| one == other));
+    if same.map_err(|error| deliver_fault(deliver, &error))? { Ok(()) } else { Err(other_volume(deliver, staging)) }
+}
+
+/// The volume and, where the system tells, the mount: no rename crosses two mounts of one volume either (bind mounts,
+/// as containers have them).
+#[cfg(target_os = "linux")]
+fn volume(path: &Path) -> io::Result<(u64, Option<u64>)> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
     use std::os::unix::fs::MetadataExt;
-    let device = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.dev());
-    let same = device(deliver).and_then(|one| device(staging).map(|other| one == other));
-    if same.map_err(|error| deliver_fault(deliver, &error))? {
-        return Ok(());
-    }
+    let device = std::fs::metadata(path)?.dev();
+    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok();
+    let told = told.filter(|told| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID));
+    Ok((device, told.map(|told| told.stx_mnt_id)))
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn volume(path: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(path)?.dev())
+}
+
+fn other_volume(deliver: &Path, staging: &Path) -> Fault {
     let (deliver, staging) = (deliver.display(), staging.display());
-    Err(Fault::new(
+    Fault::new(
         Code::Deliver,
         text!(
-            "{staging} is on another volume than {deliver}: a file could not appear there in one step. Set `staging` to a folder on the volume of `deliver` that nobody watches",
-            "{staging} n'est pas sur le même volume que {deliver} : un fichier ne pourrait y apparaître d'un seul coup. Donnez à `staging` un dossier du volume de `deliver` que personne ne surveille"
+            "{staging} is on another volume or mount than {deliver}: a file could not appear there in one step. Set `staging` to a folder on the volume of `deliver`, within the same mount, that nobody watches",
+            "{staging} n'est pas sur le même volume ou montage que {deliver} : un fichier ne pourrait y apparaître d'un seul coup. Donnez à `staging` un dossier du volume de `deliver`, dans le même montage, que personne ne surveille"
         ),
-    ))
+    )
 }
 
 #[cfg(not(unix))]

@@ -56,6 +56,14 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Its files in the staging folder.
+    pub fn staged(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match &part.decision {
+            Decision::Taken { staged, .. } => Some(staged.as_str()),
+            _ => None,
+        })
+    }
+
     /// None of its parts is in quarantine.
     pub fn is_whole(&self) -> bool {
         !self.parts.iter().any(|part| part.decision == Decision::Quarantined)
