@@ -191,6 +191,21 @@ async fn every_message_arrives_byte_for_byte_and_the_mailbox_stays_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_dry_run_opens_the_folder_for_reading_only() {
+    let mailbox = mailbox(2).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    (config.after, config.after_empty) = (Disposition::Delete, Disposition::Delete);
+    dir.path().clone_into(&mut config.deliver);
+    let env = pertuis::launcher::Env { state: dir.path().join("state"), events: Events::nowhere() };
+    let stop = tokio_util::sync::CancellationToken::new();
+    let report = pertuis::launcher::once(&config, &env, true, &stop).await.report;
+    assert_eq!((report.items.found, report.error.is_none()), (2, true));
+    let commands = mailbox.commands();
+    assert!(commands.iter().all(|line| !line.starts_with("SELECT")), "{commands:?}");
+}
+
+#[tokio::test]
 async fn the_cursor_lists_only_what_is_new() {
     let mailbox = mailbox(3).await;
     let mut bench = bench(&mailbox);
