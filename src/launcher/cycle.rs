@@ -543,7 +543,7 @@ impl<'a> Cycle<'a> {
                 fetched?;
                 match answer.map(|fetched| fetched.content) {
                     Some(Ok(Content::File { path, .. })) => {
-                        stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?
+                        stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?;
                     }
                     Some(Ok(Content::Mail { .. } | Content::Gone)) => {}
                     Some(Err(_)) | None => {
