@@ -9,7 +9,7 @@
 //! * an error while reading ends both directions at once: with TLS 1.3 a refused client certificate is only told by an
 //!   alert after the handshake, and nobody would ever write again;
 //! * a peer that takes no more (EPIPE, RST while writing) may have said something before it left, so the other direction
-//!   is drained to its end.
+//!   is drained to its end; where that stands still, `TIMEOUTclose` ends it.
 //!
 //! What is in flight is bounded: one [`Buffer`] towards TLS (and rustls' own 64 KiB), one record towards plain.
 
@@ -278,7 +278,12 @@ where
         }
         let half_closed = self.up != Half::Open || self.down != Half::Open;
         let half_closed = half_closed && !self.is_holding();
-        let limit = if half_closed { Some(self.limits.close) } else { self.limits.idle };
+        let limit = match self.gone {
+            // nobody is left to wait for: what a peer that does not read never takes must not be held for TIMEOUTidle
+            Some((At::Plain, _)) => Some(self.limits.close.max(LAST_CHANCE)),
+            _ if half_closed => Some(self.limits.close),
+            _ => self.limits.idle,
+        };
         let Some(deadline) = limit.and_then(|limit| self.last.checked_add(limit)) else { return Poll::Pending };
         // armed too late: sooner; armed too early: it fires once in vain, which is cheaper than arming it for each byte
         if deadline < self.timer.deadline() {
@@ -286,7 +291,11 @@ where
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
-                return Poll::Ready(if half_closed { End::HalfClosed } else { End::Idle });
+                return Poll::Ready(match self.gone {
+                    Some((at @ At::Plain, lost)) => End::Reset { at, lost },
+                    _ if half_closed => End::HalfClosed,
+                    _ => End::Idle,
+                });
             }
             self.timer.as_mut().reset(deadline);
         }
@@ -348,6 +357,9 @@ fn is_gone(error: &io::Error) -> bool {
             | io::ErrorKind::TimedOut
     )
 }
+
+/// How long at least what a vanished plain side had sent may take to reach its peer, also with `TIMEOUTclose = 0`.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 #[path = "relay_tests.rs"]

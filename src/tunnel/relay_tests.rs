@@ -238,6 +238,25 @@ async fn a_peer_that_never_reads_holds_back_the_sender_and_is_cut_when_idle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vanished_application_whose_bytes_nobody_takes_is_not_held_until_idle() {
+    for close in [Duration::from_mins(1), Duration::ZERO] {
+        let limits = Limits { idle: Some(Duration::from_hours(12)), close };
+        let Rig { mut app, mut peer, relay } = in_memory(limits).await;
+        // neither end reads: both directions are full
+        let full = Duration::from_secs(5);
+        let _ = tokio::time::timeout(full, async { while app.write_all(&[0; 4096]).await.is_ok() {} }).await;
+        let _ = tokio::time::timeout(full, async { while peer.write_all(&[0; 4096]).await.is_ok() {} }).await;
+        let before = Instant::now();
+        drop(app);
+        let (_, end) = relay.await.unwrap();
+        assert!(matches!(end, End::Reset { at: At::Plain, lost: true }), "{end:?}");
+        let elapsed = before.elapsed();
+        assert!(elapsed >= Duration::from_secs(1) && elapsed <= Duration::from_secs(61), "{elapsed:?}");
+        drop(peer);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn traffic_puts_off_the_idle_time_and_silence_does_not() {
     let limits = Limits { idle: Some(Duration::from_secs(100)), ..PATIENT };
     let Rig { mut app, mut peer, relay } = in_memory(limits).await;
