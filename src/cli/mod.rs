@@ -20,6 +20,7 @@ use std::sync::mpsc;
 use crate::config::{self, Config, Overrides, Remark};
 use crate::event::{Event, Events};
 use crate::log::{Log, Settings};
+use crate::platform::Daemon;
 use crate::text;
 use crate::text::Lang;
 
@@ -106,7 +107,7 @@ fn as_stunnel(args: &[OsString], console: &mut Console<'_>) -> io::Result<u8> {
         stunnel::Request::File(path) => Source { path, bytes: None, overrides },
         stunnel::Request::Descriptor(number) => {
             let path = PathBuf::from(format!("/dev/fd/{number}"));
-            match std::fs::read(&path) {
+            match read_descriptor(&path) {
                 Ok(bytes) => Source { path, bytes: Some(bytes), overrides },
                 Err(error) => {
                     let path = path.display();
@@ -116,11 +117,19 @@ fn as_stunnel(args: &[OsString], console: &mut Console<'_>) -> io::Result<u8> {
         }
     };
     let code = run::run(&source, console)?;
-    if code == FAILED {
-        // scripts wait for these words
+    if code == FAILED && Daemon::detach().is_none() {
+        // scripts wait for these words, and a daemon's first process says them for both
         writeln!(console.err, "[!] Configuration failed")?;
     }
     Ok(code)
+}
+
+/// A descriptor is read once: a daemon gets what its first process found there.
+fn read_descriptor(path: &Path) -> io::Result<Vec<u8>> {
+    match Daemon::detach() {
+        Some(daemon) => daemon.input(),
+        None => std::fs::read(path),
+    }
 }
 
 /// `pertuis FILE`: a word that is no command, and that looks like a file or is one.

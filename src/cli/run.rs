@@ -36,13 +36,6 @@ pub(super) fn run(source: &Source, console: &mut Console<'_>) -> io::Result<u8> 
 /// Becomes a daemon.
 fn launch(source: &Source, config: &Config, console: &mut Console<'_>) -> io::Result<u8> {
     let places = &config.global.places;
-    if source.bytes.is_some() {
-        let text = text!(
-            "-fd and `foreground = no` do not go together: name a file, or set `foreground = yes`",
-            "-fd et `foreground = no` ne vont pas ensemble : nommer un fichier, ou mettre `foreground = yes`"
-        );
-        return console.complain(&text).map(|()| FAILED);
-    }
     let relative: Vec<Remark> = [("output", &config.global.output), ("pid", &config.global.pid)]
         .into_iter()
         .filter(|(_, path)| path.as_ref().is_some_and(|path| path.is_relative()))
@@ -51,7 +44,7 @@ fn launch(source: &Source, config: &Config, console: &mut Console<'_>) -> io::Re
     if !relative.is_empty() {
         return console.remarks(&relative).map(|()| FAILED);
     }
-    Daemon::launch().or_else(|error| {
+    Daemon::launch(source.bytes.as_deref().unwrap_or_default()).or_else(|error| {
         let text = text!(
             "cannot become a daemon: {error}; set `foreground = yes`",
             "impossible de passer à l'arrière-plan : {error} ; mettre `foreground = yes`"

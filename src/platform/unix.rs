@@ -5,10 +5,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -90,7 +93,7 @@ impl Drop for PidFile {
     }
 }
 
-/// The second process of `foreground = no`.
+/// The second process of `foreground = no`; its standard input is the way to the first one.
 #[derive(Debug)]
 pub struct Daemon(());
 
@@ -107,28 +110,42 @@ impl Daemon {
         })
     }
 
-    /// Starts this program once more with the same arguments and waits for its word. Its errors go to our standard
-    /// error. Answers the exit code for this process.
+    /// Starts this program once more with the same arguments and waits for its word. `input` is what it finds with
+    /// [`Daemon::input`]; its errors go to our standard error. Answers the exit code for this process.
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn launch() -> io::Result<u8> {
+    pub fn launch(input: &[u8]) -> io::Result<u8> {
+        // a socket of its own for its word: standard output may be where it logs to (`output = /dev/stdout`)
+        let (mut near, far) = UnixStream::pair()?;
         let mut arguments = std::env::args_os();
         let mut command = Command::new(std::env::current_exe()?);
         if let Some(name) = arguments.next() {
             command.arg0(name);
         }
         command.args(arguments).env(MARK, std::process::id().to_string());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut child = command.stdin(OwnedFd::from(far)).spawn()?;
+        // with it goes our copy of the far end
+        drop(command);
         let mut word = String::new();
-        if let Some(mut stdout) = child.stdout.take() {
-            stdout.read_to_string(&mut word)?;
-        }
+        // a program that fell before it listened says so by its exit code
+        let _ = near.write_all(input).and_then(|()| near.shutdown(Shutdown::Write));
+        let _ = near.read_to_string(&mut word);
         if word == STARTED {
             return Ok(0);
         }
         child.wait()?;
         Ok(1)
+    }
+
+    /// What the first process had to hand over.
+    ///
+    /// # Errors
+    /// The first process is gone.
+    pub fn input(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        io::stdin().read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Tells the first process that everything started, and lets go of its standard streams.
@@ -137,9 +154,8 @@ impl Daemon {
     /// `/dev/null` cannot be opened.
     pub fn started(self) -> io::Result<()> {
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        let mut stdout = io::stdout();
         // the first process may have been killed: the service runs all the same
-        let _ = stdout.write_all(STARTED.as_bytes()).and_then(|()| stdout.flush());
+        let _ = rustix::io::write(rustix::stdio::stdin(), STARTED.as_bytes());
         rustix::stdio::dup2_stdin(&null)?;
         rustix::stdio::dup2_stdout(&null)?;
         rustix::stdio::dup2_stderr(&null)?;

@@ -53,8 +53,16 @@ impl Daemon {
     ///
     /// # Errors
     /// Always.
-    pub fn launch() -> io::Result<u8> {
+    pub fn launch(_input: &[u8]) -> io::Result<u8> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
+    }
+
+    /// Nothing was handed over.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn input(&self) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     /// Nothing to tell.

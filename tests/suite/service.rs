@@ -322,6 +322,48 @@ fn a_daemon_answers_0_once_it_listens_and_errors_reach_the_terminal() {
 }
 
 #[test]
+fn a_daemon_may_log_to_standard_output() {
+    let site = Site::new();
+    let (pid, log) = (site.path("pid"), site.path("stdout"));
+    let head = format!("foreground = no\npid = {}\noutput = /dev/stdout\n", pid.display());
+    site.write_ini(&format!("{head}[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n"));
+    let stdout = fs::File::create(&log).unwrap();
+    // by its status alone: who reads a pipe to its end would wait for the daemon
+    let mut first = site.command(&["run"]).stdout(stdout).spawn().unwrap();
+    assert_eq!(until("the first process", || first.try_wait().unwrap()).code(), Some(0));
+    let number: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    until("its last line", || fs::read_to_string(&log).unwrap().contains("stopped").then_some(()));
+}
+
+#[test]
+fn a_daemon_may_be_given_its_file_by_a_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let tunnel = "[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n";
+    let called = |ini: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pertuis"));
+        command.arg0("stunnel").args(["-fd", "0"]).env("LC_ALL", "C").stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(ini.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let output = called(&format!("syslog = no\npid = {}\n{tunnel}", pid.display()));
+    assert_eq!((output.status.code(), errors(&output)), (Some(0), Vec::new()));
+    let number: i32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    until("the end of the daemon", || (!pid.exists()).then_some(()));
+
+    let output = called(&format!("syslog = no\npid = /nonexistent/pid\n{tunnel}"));
+    assert_eq!(output.status.code(), Some(1));
+    let said = errors(&output);
+    assert!(
+        said.len() == 2 && said[0].starts_with("/dev/fd/0:2: ") && said[1] == "[!] Configuration failed",
+        "{said:?}"
+    );
+}
+
+#[test]
 fn under_its_name_stunnels_arguments_and_defaults_count() {
     let site = Site::new();
     site.write_ini(
