@@ -25,7 +25,7 @@ pub(super) fn run(source: &Source, console: &mut Console<'_>) -> io::Result<u8> 
     console.lang = config.global.lang;
     let daemon = Daemon::detach();
     if config.global.foreground == Foreground::No && daemon.is_none() {
-        return launch(source, &config, console);
+        return launch(source, console);
     }
     match begin(&config) {
         Ok((log, prepared)) => serve(source, &log, config, prepared, daemon, console),
@@ -34,16 +34,7 @@ pub(super) fn run(source: &Source, console: &mut Console<'_>) -> io::Result<u8> 
 }
 
 /// Becomes a daemon.
-fn launch(source: &Source, config: &Config, console: &mut Console<'_>) -> io::Result<u8> {
-    let places = &config.global.places;
-    let relative: Vec<Remark> = [("output", &config.global.output), ("pid", &config.global.pid)]
-        .into_iter()
-        .filter(|(_, path)| path.as_ref().is_some_and(|path| path.is_relative()))
-        .map(|(option, _)| Remark { place: places.of(option).clone(), text: full_path(option) })
-        .collect();
-    if !relative.is_empty() {
-        return console.remarks(&relative).map(|()| FAILED);
-    }
+fn launch(source: &Source, console: &mut Console<'_>) -> io::Result<u8> {
     Daemon::launch(source.bytes.as_deref().unwrap_or_default()).or_else(|error| {
         let text = text!(
             "cannot become a daemon: {error}; set `foreground = yes`",
@@ -51,13 +42,6 @@ fn launch(source: &Source, config: &Config, console: &mut Console<'_>) -> io::Re
         );
         console.complain(&text).map(|()| FAILED)
     })
-}
-
-fn full_path(option: &str) -> Text {
-    text!(
-        "{option}: with `foreground = no` the file must include its full path",
-        "{option} : avec `foreground = no`, le fichier doit être donné avec son chemin complet"
-    )
 }
 
 /// Everything that can fail; what it warns of goes to the log once that is open.
