@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 /// The language in which the program speaks to people. JSON and the first line of `check` are always English.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -49,6 +50,21 @@ impl Text {
             Lang::En => &self.en,
             Lang::Fr => &self.fr,
         }
+    }
+
+    /// What the system said about a file or a folder; the most frequent answers in French too.
+    pub fn io(error: &io::Error) -> Self {
+        let fr = match error.kind() {
+            ErrorKind::NotFound => "fichier ou répertoire introuvable",
+            ErrorKind::PermissionDenied => "accès refusé",
+            ErrorKind::NotADirectory => "ce n'est pas un répertoire",
+            ErrorKind::IsADirectory => "c'est un répertoire",
+            ErrorKind::StorageFull => "plus de place sur le volume",
+            ErrorKind::QuotaExceeded => "quota dépassé",
+            ErrorKind::ReadOnlyFilesystem => "système de fichiers en lecture seule",
+            _ => return Self::same(error.to_string()),
+        };
+        Self { en: error.to_string().into(), fr: fr.into() }
     }
 
     /// The same words in both languages: what another program said, a name, a number.

@@ -68,10 +68,9 @@ fn serve(
         Ok(pid) => pid,
         Err(error) => {
             let path = config.global.pid.as_deref().unwrap_or(Path::new("")).display();
-            let text = text!(
-                "pid: cannot take the file {path}: {error}",
-                "pid : impossible de prendre le fichier {path} : {error}"
-            );
+            let Text { en, fr } = Text::io(&error);
+            let text =
+                text!("pid: cannot take the file {path}: {en}", "pid : impossible de prendre le fichier {path} : {fr}");
             let remark = Remark { place: config.global.places.of("pid").clone(), text };
             return console.remarks(&[remark]).map(|()| FAILED);
         }

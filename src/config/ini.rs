@@ -144,18 +144,6 @@ impl Note {
     }
 }
 
-/// What the system said about a file; the most frequent answers in French too.
-pub(super) fn io_words(error: &std::io::Error) -> Text {
-    let fr = match error.kind() {
-        std::io::ErrorKind::NotFound => "fichier ou répertoire introuvable",
-        std::io::ErrorKind::PermissionDenied => "accès refusé",
-        std::io::ErrorKind::NotADirectory => "ce n'est pas un répertoire",
-        std::io::ErrorKind::IsADirectory => "c'est un répertoire",
-        _ => return Text::same(error.to_string()),
-    };
-    Text { en: error.to_string().into(), fr: fr.into() }
-}
-
 /// Folds the name of an option: case, blanks, `_`, `-` and accents do not count, so that `Mot de passe`,
 /// `mot_de_passe` and `motdepasse` are one name.
 pub fn fold(name: &str) -> String {
@@ -247,7 +235,7 @@ impl Reader {
         }
         let mut files = match list(directory) {
             Ok(files) => files,
-            Err(error) => return self.mistake(path, number, &not_included(directory, &io_words(&error))),
+            Err(error) => return self.mistake(path, number, &not_included(directory, &Text::io(&error))),
         };
         files.sort();
         for file in files {
@@ -304,8 +292,8 @@ fn trim(text: &str) -> &str {
 
 fn read_limited(path: &Path) -> Result<Vec<u8>, Text> {
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(|error| io_words(&error))?;
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| io_words(&error))?;
+    let file = std::fs::File::open(path).map_err(|error| not_opened(&error))?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|error| Text::io(&error))?;
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(text!(
             "it is larger than 4 MiB, which no configuration is",
@@ -313,6 +301,18 @@ fn read_limited(path: &Path) -> Result<Vec<u8>, Text> {
         ));
     }
     Ok(bytes)
+}
+
+/// A file that is not there is mostly the one that nobody has written yet.
+fn not_opened(error: &std::io::Error) -> Text {
+    let Text { en, fr } = Text::io(error);
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return Text { en, fr };
+    }
+    text!(
+        "{en}; name the file with -c or $PERTUIS_CONFIG, or write it (`pertuis sample` prints one)",
+        "{fr} ; indiquez le fichier avec -c ou $PERTUIS_CONFIG, ou écrivez-le (`pertuis sample` en affiche un)"
+    )
 }
 
 /// The regular files of a directory; symbolic links are followed, sub-directories skipped.

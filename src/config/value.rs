@@ -483,7 +483,7 @@ fn secret_file(path: &Path) -> Result<String, Text> {
     let shown = path.display();
     let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST_SECRET).read_to_end(&mut content));
     read.map_err(|error| {
-        let Text { en, fr } = ini::io_words(&error);
+        let Text { en, fr } = Text::io(&error);
         text!("the secret's file {shown} cannot be read: {en}", "le fichier du secret {shown} est illisible : {fr}")
     })?;
     let text = String::from_utf8(content).map_err(|_| {

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::model::{Code, Fault, ServiceName};
 use crate::text;
+use crate::text::Text;
 
 /// Held while a cycle runs; dropping it releases the lock.
 #[derive(Debug)]
@@ -20,11 +21,12 @@ impl Lock {
         let path = dir.join(format!("{}.lock", launcher.file_stem()));
         let failed = |error: std::io::Error| {
             let path = path.display();
+            let Text { en, fr } = Text::io(&error);
             Fault::new(
                 Code::Ledger,
                 text!(
-                    "{path}: the lock cannot be made: {error}; `state` must be a folder that this user may write to",
-                    "{path} : impossible de poser le verrou : {error} ; `state` doit être un dossier où cet utilisateur peut écrire"
+                    "{path}: the lock cannot be made: {en}; `state` must be a folder that this user may write to",
+                    "{path} : impossible de poser le verrou : {fr} ; `state` doit être un dossier où cet utilisateur peut écrire"
                 ),
             )
         };

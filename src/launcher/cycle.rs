@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::Report;
 use super::{Env, stage};
 use crate::config::Launcher;
+use crate::config::launcher::{quarantine_below, staging_beside};
 use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Recorded, RecordedFile, Stage};
 use crate::delivery::lock::Lock;
 use crate::delivery::quarantine::Quarantine;
@@ -174,7 +175,7 @@ impl<'a> Cycle<'a> {
         }
         let ledger = if dry_run { Ledger::open_copy(state, name)? } else { Ledger::open(state, name)? };
         let spool_dir = work.join("spool").join(name.file_stem());
-        let quarantine = launcher.quarantine.clone().unwrap_or_else(|| state.join("quarantine"));
+        let quarantine = launcher.quarantine.clone().unwrap_or_else(|| quarantine_below(state));
         Ok(Self {
             launcher,
             env,
@@ -703,8 +704,7 @@ impl<'a> Cycle<'a> {
 
 /// Where a launcher's documents are staged: `staging`, else `.pertuis-staging` beside `deliver`.
 pub fn staging_root(launcher: &Launcher) -> PathBuf {
-    let beside = || launcher.deliver.parent().unwrap_or(Path::new(".")).join(".pertuis-staging");
-    launcher.staging.clone().unwrap_or_else(beside)
+    launcher.staging.clone().unwrap_or_else(|| staging_beside(&launcher.deliver))
 }
 
 /// The next name after `name` that neither stands in `directory` nor is promised (promised names are in lower case:
@@ -805,22 +805,24 @@ fn staging_lost(dir: &Path, items: usize) -> Fault {
 
 pub(super) fn deliver_fault(path: &Path, error: &io::Error) -> Fault {
     let path = path.display();
+    let Text { en, fr } = Text::io(error);
     Fault::new(
         Code::Deliver,
         text!(
-            "{path}: cannot deliver: {error}; nothing is lost, the next cycle goes on from here. Check the free space and the rights of this user",
-            "{path} : livraison impossible : {error} ; rien n'est perdu, le prochain cycle reprendra ici. Vérifiez la place libre et les droits de cet utilisateur"
+            "{path}: cannot deliver: {en}; nothing is lost, the next cycle goes on from here. Check the free space and the rights of this user",
+            "{path} : livraison impossible : {fr} ; rien n'est perdu, le prochain cycle reprendra ici. Vérifiez la place libre et les droits de cet utilisateur"
         ),
     )
 }
 
 pub(super) fn spool_fault(path: &Path, error: &io::Error) -> Fault {
     let path = path.display();
+    let Text { en, fr } = Text::io(error);
     Fault::new(
         Code::Deliver,
         text!(
-            "{path}: `state` cannot be written or read: {error}; nothing is lost, the next cycle starts over. Check the free space and the rights of this user",
-            "{path} : impossible d'écrire ou de lire dans `state` : {error} ; rien n'est perdu, le prochain cycle recommencera. Vérifiez la place libre et les droits de cet utilisateur"
+            "{path}: `state` cannot be written or read: {en}; nothing is lost, the next cycle starts over. Check the free space and the rights of this user",
+            "{path} : impossible d'écrire ou de lire dans `state` : {fr} ; rien n'est perdu, le prochain cycle recommencera. Vérifiez la place libre et les droits de cet utilisateur"
         ),
     )
 }

@@ -417,10 +417,10 @@ fn bare(key: &ItemKey, short: String, stage: Stage, reason: Text) -> Entry {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Text {
-    let path = path.display();
+    let (path, Text { en, fr }) = (path.display(), Text::io(error));
     text!(
-        "{path}: the dropped file cannot be read: {error}; check the rights of this user",
-        "{path} : impossible de lire le fichier déposé : {error} ; vérifiez les droits de cet utilisateur"
+        "{path}: the dropped file cannot be read: {en}; check the rights of this user",
+        "{path} : impossible de lire le fichier déposé : {fr} ; vérifiez les droits de cet utilisateur"
     )
 }
 

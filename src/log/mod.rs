@@ -208,9 +208,10 @@ impl LogFile {
         };
         open().map(|file| Self { file, lost: 0 }).map_err(|error: io::Error| {
             let path = path.display();
+            let Text { en, fr } = Text::io(&error);
             text!(
-                "cannot open the log file {path}: {error}; its folder must exist and be writable for this user",
-                "impossible d'ouvrir le journal {path} : {error} ; son dossier doit exister et être accessible en \
+                "cannot open the log file {path}: {en}; its folder must exist and be writable for this user",
+                "impossible d'ouvrir le journal {path} : {fr} ; son dossier doit exister et être accessible en \
                  écriture pour cet utilisateur"
             )
         })

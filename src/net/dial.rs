@@ -197,17 +197,31 @@ async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
             if !targets.is_empty() {
                 return Ok(targets);
             }
-            "no address".to_owned()
+            text!("no address", "aucune adresse")
         }
-        Err(error) => error.to_string(),
+        Err(error) => unknown_name(&error),
     };
+    let Text { en, fr } = reason;
     Err(Fault::new(
         Code::Resolve,
         text!(
-            "cannot resolve the host name {host}: {reason}; check its spelling and this machine's DNS",
-            "impossible de résoudre le nom d'hôte {host} : {reason} ; vérifiez son orthographe et le DNS de cette machine"
+            "cannot resolve the host name {host}: {en}; check its spelling and this machine's DNS",
+            "impossible de résoudre le nom d'hôte {host} : {fr} ; vérifiez son orthographe et le DNS de cette machine"
         ),
     ))
+}
+
+/// What the resolver said, which is English only (`gai_strerror(3)`).
+fn unknown_name(error: &std::io::Error) -> Text {
+    let en = error.to_string();
+    let fr = if en.contains("not known") || en.contains("No address") {
+        "ce nom est inconnu"
+    } else if en.contains("Temporary failure") {
+        "aucun serveur DNS ne répond"
+    } else {
+        return Text::same(en);
+    };
+    Text { en: en.into(), fr: fr.into() }
 }
 
 async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption]) -> Result<TcpStream, Text> {

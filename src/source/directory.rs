@@ -24,6 +24,7 @@ use crate::document::names::numbered;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey, ServiceName};
 use crate::text;
+use crate::text::Text;
 
 /// A directory of dropped files.
 #[derive(Debug)]
@@ -77,11 +78,12 @@ impl Directory {
 
     fn unreadable(&self, error: &io::Error) -> SourceError {
         let dir = self.dir.display();
+        let Text { en, fr } = Text::io(error);
         SourceError::Mailbox(Fault::new(
             Code::Folder,
             text!(
-                "{dir}: the directory cannot be read: {error}; check `source`, and that this user may list it",
-                "{dir} : impossible de lire le répertoire : {error} ; vérifiez `source`, et que cet utilisateur peut le lister"
+                "{dir}: the directory cannot be read: {en}; check `source`, and that this user may list it",
+                "{dir} : impossible de lire le répertoire : {fr} ; vérifiez `source`, et que cet utilisateur peut le lister"
             ),
         ))
     }

@@ -206,10 +206,13 @@ fn not_a_directory(option: &str, path: &Path) -> Option<Text> {
             "{option}: the directory {shown} does not exist; create it, or correct the path",
             "{option} : le répertoire {shown} n'existe pas ; le créer, ou corriger le chemin"
         )),
-        Err(error) => Some(text!(
-            "{option}: the directory {shown} cannot be read: {error}",
-            "{option} : le répertoire {shown} est illisible : {error}"
-        )),
+        Err(error) => {
+            let Text { en, fr } = Text::io(&error);
+            Some(text!(
+                "{option}: the directory {shown} cannot be read: {en}; check the path and the rights of this user",
+                "{option} : le répertoire {shown} est illisible : {fr} ; vérifiez le chemin et les droits de cet utilisateur"
+            ))
+        }
     }
 }
 

@@ -122,9 +122,10 @@ pub fn exposed_key(_path: &Path) -> Option<Text> {
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
     let bytes = fs::read(path).map_err(|error| {
         let name = path.display();
+        let Text { en, fr } = Text::io(&error);
         config(text!(
-            "cannot read {name}: {error}; check the path and who may read it",
-            "impossible de lire {name} : {error} ; vérifiez le chemin et les droits de lecture"
+            "cannot read {name}: {en}; check the path and who may read it",
+            "impossible de lire {name} : {fr} ; vérifiez le chemin et les droits de lecture"
         ))
     })?;
     // Windows' Notepad puts a mark in front, behind which the first BEGIN line would go unseen
@@ -160,9 +161,10 @@ fn add_directory(found: &mut Authorities, directory: &Path) -> Result<(), Fault>
 fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Fault> {
     let name = directory.display();
     let entries = fs::read_dir(directory).map_err(|error| {
+        let Text { en, fr } = Text::io(&error);
         config(text!(
-            "cannot read the directory {name}: {error}; check the path and who may read it",
-            "impossible de lire le répertoire {name} : {error} ; vérifiez le chemin et les droits de lecture"
+            "cannot read the directory {name}: {en}; check the path and who may read it",
+            "impossible de lire le répertoire {name} : {fr} ; vérifiez le chemin et les droits de lecture"
         ))
     })?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();

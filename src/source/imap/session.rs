@@ -308,7 +308,7 @@ impl Session {
         let text = text!(
             "{host} refuses the login of {account}: {said}; check account and password (Gmail, Orange and others want an \
              application password)",
-            "{host} refuse la connexion de {account} : {said} ; vérifiez le compte et le mot de passe (Gmail et d'autres \
+            "{host} refuse l'identification de {account} : {said} ; vérifiez le compte et le mot de passe (Gmail, Orange et d'autres \
              exigent un mot de passe d'application)"
         );
         SourceError::Credentials(Fault::new(Code::Credentials, text))
