@@ -8,6 +8,7 @@ use super::{Console, DONE, FAILED, Source, collect};
 use crate::config::Config;
 use crate::event::{Event, Level};
 use crate::supervisor;
+use crate::text;
 
 /// Runs the command.
 pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> io::Result<u8> {
@@ -35,7 +36,7 @@ pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> 
 
 /// An ini that says everything, with the place of each value behind it.
 fn print_values(config: &Config, console: &mut Console<'_>) -> io::Result<()> {
-    let mut section = None;
+    let (mut section, default) = (None, text!("default", "par défaut"));
     let shown = |row: &crate::config::Explained| format!("{} = {}", row.option, row.value);
     let width = config.explain().iter().map(|row| shown(row).chars().count()).max().unwrap_or(0).min(WIDEST);
     for row in config.explain() {
@@ -43,7 +44,7 @@ fn print_values(config: &Config, console: &mut Console<'_>) -> io::Result<()> {
             section.clone_from(&row.section);
             writeln!(console.out, "\n[{}]", section.as_ref().map_or("", |name| name.as_str()))?;
         }
-        let place = row.place.as_ref().map_or_else(|| "default".to_owned(), ToString::to_string);
+        let place = row.place.as_ref().map_or_else(|| default.get(console.lang).to_owned(), ToString::to_string);
         writeln!(console.out, "{:width$}  ; {place}", shown(row))?;
     }
     Ok(())

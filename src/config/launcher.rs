@@ -282,6 +282,16 @@ fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
     complete
 }
 
+/// Where files are prepared unless `staging` says otherwise.
+pub fn staging_beside(deliver: &Path) -> PathBuf {
+    deliver.parent().unwrap_or(Path::new(".")).join(".pertuis-staging")
+}
+
+/// Where quarantined items go unless `quarantine` says otherwise; a folder for each launcher below it.
+pub fn quarantine_below(state: &Path) -> PathBuf {
+    state.join("quarantine")
+}
+
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -308,7 +308,8 @@ pub(super) fn chosen(words: &[(&'static str, Fate)], value: &str) -> Option<(&'s
 
 fn choice(words: &[(&'static str, Fate)], value: &str) -> Verdict {
     let Some((_, fate)) = chosen(words, value) else {
-        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let here = words.iter().filter(|(_, fate)| !matches!(fate, Fate::Later | Fate::Refused(_)));
+        let known: Vec<&str> = here.map(|(word, _)| *word).collect();
         let known = known.join(", ");
         return Verdict::Mistake(text!("{value:?}: expected one of {known}", "{value:?} : attendu l'un de {known}"));
     };

@@ -87,8 +87,8 @@ impl Options {
         let entries = inherited.map(|entry| Entry { inherited: true, ..entry.clone() }).collect();
         let mut options = Self { level, place: section.place(), entries, ..Self::default() };
         let kinds = || section.options.iter().filter_map(kind_of);
-        options.kind_unknown = is_launcher(level) && !kinds().any(|fate| matches!(fate, Some(Fate::Acts)));
-        options.names_only = options.kind_unknown && kinds().any(|fate| matches!(fate, Some(Fate::Later)));
+        options.kind_unknown = is_launcher(level) && !kinds().any(|fate| matches!(fate, Fate::Acts));
+        options.names_only = options.kind_unknown && kinds().any(|fate| matches!(fate, Fate::Later));
         for line in &section.options {
             options.add(line, report);
         }
@@ -234,11 +234,11 @@ impl Default for Options {
     }
 }
 
-/// What becomes of the kind that a line `launcher =` names; `Some(None)` for one that nobody knows.
-fn kind_of(line: &Line) -> Option<Option<Fate>> {
+/// What becomes of the kind that a line `launcher =` names; `None` for one that nobody knows.
+fn kind_of(line: &Line) -> Option<Fate> {
     let row = option::find(&line.name, |_| true).filter(|row| row.name == "launcher")?;
     let Kind::Choice(words) = row.kind else { return None };
-    Some(option::chosen(words, &line.value).map(|(_, fate)| fate))
+    option::chosen(words, &line.value).map(|(_, fate)| fate)
 }
 
 /// What a section is. A launcher by its `launcher =`; one that was forgotten is noticed by what only launchers have.

@@ -565,6 +565,10 @@ fn explain_says_every_value_and_its_place_but_no_secret() {
     assert_eq!(of("l", "filter").len(), 2);
     assert_eq!(of("l", "source"), [("INBOX".to_owned(), None)]);
     assert_eq!(of("t", "TIMEOUTbusy"), [("300".to_owned(), None)]);
+    assert_eq!(of("t", "verifyChain"), [("yes".to_owned(), None)]);
+    assert!(
+        of("l", "staging")[0].0.ends_with(".pertuis-staging") && of("l", "quarantine")[0].0.ends_with("quarantine")
+    );
     assert!(config.explain().iter().any(|e| e.section.is_none() && e.option == "state"));
 }
 
