@@ -226,19 +226,23 @@ impl Show<'_> {
     /// Says what can be tried. On a terminal the mailbox and the tunnels stay up until Ctrl-C.
     async fn leave(&mut self, stage: &Stage) -> io::Result<()> {
         let (dir, ini) = (stage.dir.display(), stage.ini.display());
-        let (drop, name) = (stage.drop.display(), self.lang);
-        let mail = if name == Lang::Fr { "courriel" } else { "mail" };
+        let (drop, program) = (stage.drop.display(), program());
+        let (mail, file) = if self.lang == Lang::Fr { ("courriel", "FICHIER") } else { ("mail", "FILE") };
         self.title(&text!("The folder stays: {dir}", "Le dossier reste : {dir}"))?;
         let commands = [
-            format!("pertuis -c {ini} check --explain"),
-            format!("pertuis -c {ini} ledger list"),
-            format!("cp FILE {drop}; pertuis -c {ini} fetch scanner"),
+            format!("{program} -c {ini} check --explain"),
+            format!("{program} -c {ini} ledger list"),
+            format!("cp {file} {drop}; {program} -c {ini} fetch scanner"),
         ];
         commands.iter().try_for_each(|command| writeln!(self.out, "  {command}"))?;
         if !io::stdin().is_terminal() {
-            return Ok(());
+            let text = text!(
+                "The mailbox ends now: a fetch of [{mail}] says so.",
+                "La boîte s'arrête maintenant : une relève de [{mail}] le dira."
+            );
+            return self.line(&text);
         }
-        writeln!(self.out, "  pertuis -c {ini} fetch {mail}")?;
+        writeln!(self.out, "  {program} -c {ini} fetch {mail}")?;
         let text = text!(
             "\nMailbox and tunnels stay up for other terminals; Ctrl-C ends them.",
             "\nBoîte et tunnels restent disponibles pour d'autres terminaux ; Ctrl-C les arrête."
@@ -280,6 +284,11 @@ impl Show<'_> {
         let name = event.service.as_ref().map(ToString::to_string).unwrap_or_default();
         writeln!(self.out, "  {name:>9} │ {}", event.text.get(self.lang))
     }
+}
+
+/// How this program was called, so that what is shown can be pasted also where it is not installed.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "pertuis".to_owned())
 }
 
 /// Greeting, login, number of mails.

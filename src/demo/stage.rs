@@ -59,7 +59,7 @@ impl Stage {
                  cert = {cert}\nkey = {key}\n\n\
                  ; an old program speaks in clear to this machine, TLS goes on from here\n[imap]\nclient = yes\n\
                  accept = {plain}\nconnect = {secure}\nCAfile = {ca}\n\n\
-                 [mail]\nlauncher = imap\nserver = {secure}\nCAfile = {ca}\naccount = {ACCOUNT}\npassword = {PASSWORD}\n\
+                 ; its mailbox lives as long as the demonstration\n[mail]\nlauncher = imap\nserver = {secure}\nCAfile = {ca}\naccount = {ACCOUNT}\npassword = {PASSWORD}\n\
                  source = INBOX\nfilter = {FILTER}\ndeliver = {deliver}\nafter = seen\n\n\
                  [scanner]\nlauncher = directory\nsource = {drop}\ndeliver = {deliver}\nsettle = 0\n"
             ),
@@ -69,8 +69,8 @@ impl Stage {
                  connect = {mailbox}\ncert = {cert}\nkey = {key}\n\n\
                  ; un vieux programme parle en clair à cette machine, le TLS commence ici\n[imap]\nclient = yes\n\
                  accept = {plain}\nconnect = {secure}\nCAfile = {ca}\n\n\
-                 [courriel]\nlanceur = imap\nserveur = {secure}\nCAfile = {ca}\ncompte = {ACCOUNT}\n\
-                 mot de passe = {PASSWORD}\nchemin source = INBOX\nfiltre = {FILTER}\nlivrer = {deliver}\napres = seen\n\n\
+                 ; sa boîte aux lettres ne vit que le temps de la démonstration\n[courriel]\nlanceur = imap\nserveur = {secure}\nCAfile = {ca}\ncompte = {ACCOUNT}\n\
+                 mot de passe = {PASSWORD}\nchemin source = INBOX\nfiltre = {FILTER}\nlivrer = {deliver}\napres = lu\n\n\
                  [scanner]\nlanceur = repertoire\nchemin source = {drop}\nlivrer = {deliver}\nstabilisation = 0\n"
             ),
         }
