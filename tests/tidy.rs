@@ -1,4 +1,4 @@
-//! The house keeps its own rules: floors, opening comments, sample files, no path of a build machine.
+//! The house keeps its own rules: floors, opening comments, sample files, documents, no path of a build machine.
 //!
 //! Reads the sources as text: cheap, and the message says what to change. Each loop asserts that it saw something.
 
@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use pertuis::config::{Overrides, load_bytes};
 use pertuis::text::Lang;
@@ -98,6 +99,18 @@ fn the_samples_of_the_readmes_load() {
             let mistakes = loaded.err().unwrap_or_default();
             assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|one| one.line(Lang::Fr)).collect::<Vec<_>>());
         }
+    }
+}
+
+#[test]
+fn the_documents_made_by_the_program_are_up_to_date() {
+    for (command, locale, name) in DOCUMENTS {
+        let made = Command::new(env!("CARGO_BIN_EXE_pertuis")).arg(command).env("LC_ALL", locale).output().unwrap();
+        let made = String::from_utf8(made.stdout).unwrap();
+        assert!(made.lines().count() > 50, "`pertuis {command}` printed only {} lines", made.lines().count());
+        let file = root().join("docs").join(name);
+        let kept = fs::read_to_string(&file).unwrap_or_default();
+        assert!(kept == made, "docs/{name} is out of date: LC_ALL={locale} cargo run -- {command} > docs/{name}");
     }
 }
 
@@ -207,6 +220,14 @@ fn text(file: &Path) -> String {
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
+
+/// What `docs/` holds: the command that prints it, the locale, the file.
+const DOCUMENTS: [(&str, &str, &str); 4] = [
+    ("options", "C", "options.md"),
+    ("options", "fr_FR.UTF-8", "options.fr.md"),
+    ("man", "C", "pertuis.1"),
+    ("man", "fr_FR.UTF-8", "pertuis.fr.1"),
+];
 
 /// Who must not know whom: a protocol file cannot skip a guarantee, a tunnel and a launcher fail apart.
 const STRANGERS: [(&str, &str); 7] = [

@@ -114,12 +114,13 @@ fn name_in(row: &Row, lang: Lang) -> &'static str {
     }
 }
 
-/// Lines of at most 100 characters.
+/// Lines of at most 100 characters, none of which begins with the punctuation that French sets after a blank.
 fn comment(out: &mut String, text: &str) {
     for paragraph in text.split('\n') {
         let mut line = String::from(";");
         for word in paragraph.split(' ') {
-            if line.chars().count() + word.chars().count() >= WIDTH {
+            let punctuation = matches!(word, ";" | ":" | "?" | "!");
+            if !punctuation && line.chars().count() + word.chars().count() >= WIDTH - " ;".len() {
                 let _ = writeln!(out, "{line}");
                 line = String::from(";");
             }
@@ -188,7 +189,7 @@ fn fate(row: &Row, lang: Lang) -> String {
 }
 
 /// Text that roff takes for nothing but text.
-fn roff(text: &str) -> String {
+pub fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
@@ -264,6 +265,7 @@ mod tests {
         for lang in [Lang::En, Lang::Fr] {
             let sample = sample_ini(lang);
             assert!(sample.lines().all(|line| line.is_empty() || line.starts_with(';')));
+            assert!(!sample.contains("\n; ;") && sample.lines().all(|line| line.chars().count() <= WIDTH));
             let empty = load_bytes(Path::new("s.ini"), sample.as_bytes(), &Overrides::default()).unwrap_err();
             assert!(empty.len() == 1 && empty[0].text.en.contains("no [section]"));
             let plain: Vec<&str> = sample
