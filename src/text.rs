@@ -74,7 +74,7 @@ impl Text {
     }
 }
 
-/// English, for logs of tests and `anyhow` chains; people get [`Text::get`].
+/// English, for tests and chains of errors; people get [`Text::get`].
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.en)

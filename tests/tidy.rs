@@ -80,10 +80,17 @@ fn every_source_file_says_what_it_is() {
 }
 
 #[test]
-fn the_sample_files_are_there() {
+fn the_sample_files_load() {
     for name in ["conf/wiki.ini", "conf/gmail-imap.ini", "conf/directory.ini"] {
-        assert!(root().join(name).is_file(), "{name} is missing");
+        loads(name, &text(&root().join(name)));
     }
+    // the packaged file says nothing until its options and headers lose their semicolon; explanations keep it
+    let packaged = text(&root().join("packaging/pertuis.ini"));
+    let plain: Vec<&str> = packaged
+        .lines()
+        .map(|line| line.strip_prefix(';').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .collect();
+    loads("packaging/pertuis.ini", &plain.join("\n"));
 }
 
 #[test]
@@ -93,11 +100,7 @@ fn the_samples_of_the_readmes_load() {
         let samples: Vec<&str> = text.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
         assert!(samples.len() >= 3, "{name}: only {} samples", samples.len());
         for sample in samples {
-            // the file of the secret is the reader's
-            let sample = sample.replace("file:/etc/pertuis/gmail.secret", "abcd efgh");
-            let loaded = load_bytes(Path::new(name), sample.as_bytes(), &Overrides::default());
-            let mistakes = loaded.err().unwrap_or_default();
-            assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|one| one.line(Lang::Fr)).collect::<Vec<_>>());
+            loads(name, sample);
         }
     }
 }
@@ -128,6 +131,15 @@ fn no_file_names_a_place_on_a_build_machine() {
             assert!(named.is_none(), "{}:{}: {}", file.display(), number + 1, line.trim());
         }
     }
+}
+
+/// Asserts that `sample` of the file `name` is right.
+fn loads(name: &str, sample: &str) {
+    // the file of the secret is the reader's
+    let sample = sample.replace("file:/etc/pertuis/gmail.secret", "abcd efgh");
+    let loaded = load_bytes(Path::new(name), sample.as_bytes(), &Overrides::default());
+    let mistakes = loaded.err().unwrap_or_default();
+    assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|one| one.line(Lang::Fr)).collect::<Vec<_>>());
 }
 
 /// Whether `line` holds the absolute path `place`; inside a longer path it is another one.
