@@ -120,6 +120,12 @@ pub fn address(value: &str) -> Result<Address, Text> {
     let (host, port) = value.rsplit_once(':').map_or((None, value), |(host, port)| (Some(host), port));
     let host = host.map(without_brackets).transpose().map_err(|()| bad_brackets(value))?;
     let port = port_of(port)?;
+    if let Some(host) = host.filter(|host| !may_be_host(host)) {
+        return Err(text!(
+            "{host:?} is no host name: expected PORT or HOST:PORT, as in pop.gmail.com:995",
+            "{host:?} n'est pas un nom d'hôte : attendu PORT ou HÔTE:PORT, comme pop.gmail.com:995"
+        ));
+    }
     Ok(Address { host: host.filter(|host| !host.is_empty()).map(str::to_owned), port })
 }
 
@@ -386,6 +392,13 @@ fn seconds(value: &str) -> Option<u64> {
         rest = unit[1..].trim_start();
     }
     (!value.trim().is_empty()).then_some(total)
+}
+
+/// What no resolver could take for a host: `== 127.0.0.1`, `https://host`, `host:995` with a second port behind it.
+fn may_be_host(host: &str) -> bool {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    !host.contains(|c: char| c.is_whitespace() || matches!(c, '=' | '/' | '"' | ','))
+        && (!host.contains(':') || Ipv6Addr::from_str(address).is_ok())
 }
 
 fn without_brackets(host: &str) -> Result<&str, ()> {
@@ -712,7 +725,22 @@ mod tests {
         assert_eq!(address("::1:993").unwrap(), at("::1", 993));
         assert_eq!(address("[::1]:imaps").unwrap(), at("::1", 993));
         assert_eq!(address(":::1636").unwrap(), at("::", 1636));
-        for text in ["", "99999", "h:65536", "h:", "notaservice", "[::1]", "[x]:1", "x]:1", "/run/x.sock"] {
+        assert_eq!(address("fe80::1%eth0:1").unwrap(), at("fe80::1%eth0", 1));
+        for text in [
+            "",
+            "99999",
+            "h:65536",
+            "h:",
+            "notaservice",
+            "[::1]",
+            "[x]:1",
+            "x]:1",
+            "/run/x.sock",
+            "= h:1",
+            "https://h:1",
+            "h:1:2",
+            "h i:1",
+        ] {
             assert!(address(text).is_err(), "{text}");
         }
     }
