@@ -186,6 +186,8 @@ impl Row {
     pub fn judge(&self, value: &str, global: bool) -> Verdict {
         let name = self.name;
         match &self.status {
+            // empty undoes an inherited one: nothing is asked for
+            Status::Later if value.is_empty() && matches!(self.kind, Kind::PathOrNone) => Verdict::Fine,
             Status::Later => Verdict::Mistake(value::not_yet(name)),
             Status::Refused(why) => {
                 let (en, fr) = (why.en, why.fr);

@@ -588,7 +588,7 @@ fn idioms_of_real_files_load() {
         socket = r:TCP_NODELAY=1\nTIMEOUTclose = 0\nfips = no\nsyslog = no\ndebug = 7\noutput = /var/log/stunnel.log\n\
         options = NO_SSLv2\noptions = SINGLE_DH_USE\nsetEnv_is_no_option_here = 1\n"
         .replace("setEnv_is_no_option_here = 1\n", "")
-        + "[389] \naccept=:::1636\nconnect=ldap.example.test:636\nOCSPaia = no \nretry = yes\n\
+        + "[389] \naccept=:::1636\nconnect=ldap.example.test:636\nCRLfile =\nOCSPaia = no \nretry = yes\n\
            [gemini wss]\nACCEPT = 127.0.0.1:1965\nConnect = example.test:443\nverify = 2\ndelay = yes\n\
            [redis]\naccept = 6380\nconnect = 10.0.0.1:6379\nverifyChain = no\nsslVersion = all\n\
            ciphers = DEFAULT@SECLEVEL=1\nsecurityLevel = 0\n\
