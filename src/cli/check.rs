@@ -30,7 +30,7 @@ pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> 
     }
     console.remarks(prepared.warnings())?;
     let warnings: Vec<Event> = warnings.try_iter().filter(|event| event.level <= Level::Warning).collect();
-    warnings.iter().try_for_each(|event| writeln!(console.err, "{file}: {}", event.text.get(console.lang)))?;
+    warnings.iter().try_for_each(|event| writeln!(console.err, "{}", event.text.get(console.lang)))?;
     Ok(DONE)
 }
 

@@ -39,9 +39,29 @@ pub fn inspect(config: &Config) -> Findings {
         findings.missing.extend(deliver(launcher));
         findings.missing.extend(source(launcher));
     }
+    mistakes.extend(file_of_ours(config, "output", config.global.output.as_deref()));
+    // /run/NAME of a service manager exists only while the service runs
+    findings.missing.extend(file_of_ours(config, "pid", config.global.pid.as_deref()));
     let state = in_watched("state", &config.global.state, &launchers);
     mistakes.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
     findings
+}
+
+/// The log and pid files: there and writable, or in a folder where they can be made.
+fn file_of_ours(config: &Config, option: &str, path: Option<&Path>) -> Option<Remark> {
+    let path = path?;
+    let place = config.global.places.of(option);
+    let shown = path.display();
+    if path.is_dir() {
+        let text = text!("{option}: {shown} is a directory", "{option} : {shown} est un répertoire");
+        return Some(Remark { place: place.clone(), text });
+    }
+    let folder = if path.exists() { None } else { path.parent() };
+    let text = folder.and_then(|folder| not_a_directory(option, folder)).or_else(|| {
+        let target = folder.unwrap_or(path);
+        (!may(target, folder.is_some())).then(|| not_writable(option, target))
+    })?;
+    Some(Remark { place: place.clone(), text })
 }
 
 /// The ledger is an SQL database in a file: its locks do not hold on network shares.
@@ -248,13 +268,20 @@ fn same_volume(one: &Path, other: &Path) -> bool {
     real(one).components().next() == real(other).components().next()
 }
 
+fn writable(folder: &Path) -> bool {
+    may(folder, true)
+}
+
+/// Whether this user may write to a file, or make files in a folder.
 #[cfg(unix)]
-fn writable(path: &Path) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok()
+fn may(path: &Path, folder: bool) -> bool {
+    use rustix::fs::Access;
+    let enter = if folder { Access::EXEC_OK } else { Access::empty() };
+    rustix::fs::access(path, Access::WRITE_OK | enter).is_ok()
 }
 
 #[cfg(not(unix))]
-fn writable(_path: &Path) -> bool {
+fn may(_path: &Path, _folder: bool) -> bool {
     true
 }
 

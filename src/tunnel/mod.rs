@@ -9,6 +9,7 @@ mod session;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::backoff::Backoff;
 use crate::config::tunnel::{Side, SocketOption};
-use crate::config::{self, Address, Check};
+use crate::config::{self, Address};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
 use crate::net::dial::Dialler;
@@ -84,18 +85,22 @@ struct Open {
 /// # Errors
 /// A certificate, key or CA file is missing or of no use (code `config`), naming file and option.
 pub fn prepare(tunnel: &config::Tunnel, events: &Events) -> Result<Prepared, Fault> {
-    let warn = |text: Text| events.emit(Event::new(Level::Warning, "tunnel_warning", text).of(&tunnel.name));
+    let warn = |option: &str, text: Text| {
+        let place = tunnel.places.of(option);
+        let (en, fr) = (text.en, text.fr);
+        let text = text!("{place}: {en}", "{place}: {fr}");
+        events.emit(Event::new(Level::Warning, "tunnel_warning", text).of(&tunnel.name));
+    };
     let tls = if tunnel.client { Mode::Client(client_tls(tunnel)?) } else { Mode::Server(server_tls(tunnel)?) };
     let warnings = match &tls {
         Mode::Client(tls) => tls.warnings(),
         Mode::Server(tls) => tls.warnings(),
     };
-    warnings.iter().cloned().for_each(warn);
-    if tunnel.client && tunnel.trust.check == Check::Off && !tunnel.trust.probe {
-        warn(unverified(tunnel));
+    for text in warnings {
+        warn(option_of(tunnel, text), text.clone());
     }
     for address in tunnel.accept.iter().filter(|address| tunnel.client && !is_local(address)) {
-        warn(open_to_all(tunnel, address));
+        warn("accept", open_to_all(tunnel, address));
     }
     let dialler = Dialler::new(
         tunnel.connect.clone(),
@@ -342,6 +347,13 @@ fn listening_options(tunnel: &config::Tunnel) -> Vec<SocketOption> {
     tunnel.socket.iter().filter(|option| option.side == Side::Accept).cloned().collect()
 }
 
+/// The option whose file a warning names.
+fn option_of(tunnel: &config::Tunnel, text: &Text) -> &'static str {
+    let files = [("key", &tunnel.key), ("cert", &tunnel.cert), ("CApath", &tunnel.trust.ca_path)];
+    let named = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| text.en.contains(&*path.to_string_lossy()));
+    files.iter().find(|(_, path)| named(path)).map_or("CAfile", |(option, _)| option)
+}
+
 fn is_local(address: &Address) -> bool {
     match &address.host {
         None => false,
@@ -357,15 +369,6 @@ fn no_certificate(tunnel: &config::Tunnel) -> Fault {
             "Service [{name}]: TLS server needs a certificate: add `cert` (and `key`), or `client = yes`",
             "Service [{name}] : un serveur TLS a besoin d'un certificat : ajoutez `cert` (et `key`), ou `client = yes`"
         ),
-    )
-}
-
-fn unverified(tunnel: &config::Tunnel) -> Text {
-    let name = &tunnel.name;
-    text!(
-        "Service [{name}] verifies no certificate (verifyChain = no): anybody between can read and change everything",
-        "Service [{name}] ne vérifie aucun certificat (verifyChain = no) : quiconque se place entre les deux peut tout \
-         lire et tout modifier"
     )
 }
 

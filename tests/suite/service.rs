@@ -160,6 +160,35 @@ fn a_directory_that_is_not_there_yet_holds_up_only_its_own_launcher() {
 }
 
 #[test]
+fn a_log_file_that_cannot_be_is_found_before_anything_starts() {
+    let site = Site::new();
+    let tunnel = "[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\n";
+    for output in [site.path("missing").join("log"), site.cold()] {
+        site.write_ini(&format!("output = {}\n{tunnel}", output.display()));
+        for command in ["check", "run"] {
+            let found = site.run(&[command]);
+            assert_eq!(found.status.code(), Some(1), "{command}");
+            let said = errors(&found);
+            assert!(said.len() == 1 && said[0].contains("pertuis.ini:3: output: "), "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_warning_about_a_tunnel_names_its_line() {
+    let site = Site::new();
+    site.write_ini("[t]\nclient = yes\nconnect = 127.0.0.1:9\nverify = 0\naccept = 0\n");
+    let output = site.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let mut said = errors(&output);
+    said.sort();
+    // once for each, no matter who noticed
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("pertuis.ini:6: ") && said[0].contains("not verified"), "{said:?}");
+    assert!(said[1].contains("pertuis.ini:7: ") && said[1].contains("plain text"), "{said:?}");
+}
+
+#[test]
 fn a_missing_certificate_is_told_at_its_own_line() {
     let site = Site::new();
     site.write_ini("[t]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert = no-such.pem\n");
@@ -419,8 +448,8 @@ fn the_log_can_be_json() {
 #[test]
 fn a_warning_of_the_start_stands_in_the_log() {
     let site = Site::new();
-    site.write_ini("debug = info\n[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\nverifyChain = no\n");
-    Service::up(&site).log.wait("verifies no certificate", 0);
+    site.write_ini("debug = info\n[t]\nclient = yes\naccept = 0\nconnect = 127.0.0.1:9\n");
+    Service::up(&site).log.wait("takes plain text", 0);
 }
 
 #[test]
