@@ -118,16 +118,16 @@ fn print_list(
     let mut written = Ok(());
     let listed = list(&path, name, |line| {
         if written.is_ok() {
-            written = if json { print_json(&line, out) } else { print_line(&line, out) };
+            written = if json { print_json(&line, out) } else { print_line(&line, lang, out) };
         }
     });
     written?;
     finish(listed, lang, err)
 }
 
-fn print_line(line: &Line, out: &mut dyn Write) -> io::Result<()> {
+fn print_line(line: &Line, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
     let Line { launcher, key, stage, unconfirmed, recorded, title, files } = line;
-    let mark = if *unconfirmed { "?" } else { "" };
+    let (stage, mark) = (word(stage, lang), if *unconfirmed { "?" } else { "" });
     let title = title.as_deref().unwrap_or_default();
     writeln!(out, "{}  {launcher}  {key}  {stage}{mark}  {files}  {}", day(*recorded), plain(title))
 }
@@ -170,7 +170,9 @@ fn print_item(
 
 fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
     let line = &sheet.line;
-    let stage = if line.unconfirmed { format!("{} (unconfirmed)", line.stage) } else { line.stage.clone() };
+    let (stage, colon) = (word(&line.stage, lang), if lang == Lang::Fr { " :" } else { ":" });
+    let mark = text!(" (unconfirmed)", " (non confirmé)");
+    let stage = format!("{stage}{}", if line.unconfirmed { mark.get(lang) } else { "" });
     let failures = (sheet.failures > 0).then(|| sheet.failures.to_string());
     let rows = [
         (text!("key", "clé"), Some(line.key.clone())),
@@ -192,15 +194,16 @@ fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()>
     ];
     for (label, value) in rows {
         if let Some(value) = value {
-            writeln!(out, "{}: {}", label.get(lang), plain(&value))?;
+            writeln!(out, "{}{colon} {}", label.get(lang), plain(&value))?;
         }
     }
-    sheet.parts.iter().try_for_each(|part| print_part(part, out))
+    sheet.parts.iter().try_for_each(|part| print_part(part, lang, out))
 }
 
-fn print_part(part: &SheetPart, out: &mut dyn Write) -> io::Result<()> {
+fn print_part(part: &SheetPart, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
     let SheetPart { n, role, original_name, media_type, decision, filter, name, size, sha256 } = part;
     let own = plain(original_name.as_deref().unwrap_or_default());
+    let (role, decision) = (word(role, lang), word(decision, lang));
     write!(out, "  {n}. {own}  {role}  {}  {decision}", media_type.as_deref().unwrap_or_default())?;
     if let Some(filter) = filter {
         write!(out, "  {filter}")?;
@@ -258,6 +261,12 @@ fn later(what: &str, lang: Lang, err: &mut dyn Write) -> io::Result<u8> {
     Ok(2)
 }
 
+/// A stage, decision or role of the ledger for people; JSON keeps the ledger's own words.
+fn word(own: &str, lang: Lang) -> &str {
+    let french = || WORDS.iter().find(|(word, _)| *word == own).map(|(_, french)| *french);
+    if lang == Lang::Fr { french().unwrap_or(own) } else { own }
+}
+
 fn instant(millis: i64) -> Option<String> {
     Timestamp::from_millisecond(millis).ok().map(|time| time.to_string())
 }
@@ -272,4 +281,33 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
 }
 
+const WORDS: [(&str, &str); 11] = [
+    ("failed", "en échec"),
+    ("recorded", "enregistré"),
+    ("confirmed", "livré"),
+    ("empty", "vide"),
+    ("rejected", "écarté"),
+    ("quarantined", "en quarantaine"),
+    ("adopted", "tenu pour fait"),
+    ("taken", "pris"),
+    ("filtered", "filtré"),
+    ("inline", "incorporé"),
+    ("attachment", "pièce jointe"),
+];
+
 const LATER: [&str; 4] = ["why", "retry", "forget", "rename"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::ledger::Stage;
+
+    #[test]
+    fn every_stage_has_its_french_word_and_english_keeps_the_ledgers() {
+        use Stage::{Adopted, Confirmed, Empty, Failed, Quarantined, Recorded, Rejected};
+        for stage in [Failed, Recorded, Confirmed, Empty, Rejected, Quarantined, Adopted] {
+            assert_ne!(word(stage.as_str(), Lang::Fr), stage.as_str());
+            assert_eq!(word(stage.as_str(), Lang::En), stage.as_str());
+        }
+    }
+}

@@ -124,7 +124,7 @@ impl Cycle<'_> {
 
     /// Copies a dropped file into staging, read in place. `None`: it changed meanwhile or has gone. An inner error
     /// is one of the dropped file; a fault is one of staging.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // three outcomes with three different remedies, each in one layer
     fn copy_document(
         &self,
         short: &str,
