@@ -30,7 +30,7 @@ impl Lock {
                 ),
             )
         };
-        fs::create_dir_all(&dir).map_err(failed)?;
+        super::make_state(state).and_then(|()| fs::create_dir_all(&dir)).map_err(failed)?;
         let file = File::create(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
@@ -49,6 +49,16 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_state_is_for_its_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("new/state");
+        Lock::take(&state, &ServiceName::new("a")).unwrap();
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn one_cycle_at_a_time_for_each_launcher() {

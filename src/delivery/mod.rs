@@ -13,3 +13,11 @@ pub mod staging;
 pub mod stamp;
 
 pub use publish::{Published, publish, replace, sync_directory};
+
+/// Makes `state`, and what is missing above it, for its owner alone: ledger, spool and quarantine hold mails.
+pub fn make_state(state: &std::path::Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(state)
+}

@@ -231,7 +231,7 @@ impl Ledger {
     /// Opens the ledger of a `state` for one launcher, making file and row when they are missing.
     pub fn open(state: &Path, launcher: &ServiceName) -> Result<Self, Fault> {
         let path = Self::path(state);
-        std::fs::create_dir_all(state).map_err(|error| unusable(&path, &error))?;
+        super::make_state(state).map_err(|error| unusable(&path, &error))?;
         let mut connection = Connection::open(&path).map_err(|error| unusable(&path, &error))?;
         prepare(&mut connection, &path)?;
         Self::of(connection, launcher)
