@@ -117,7 +117,7 @@ fn a_right_file_gives_one_line_that_is_never_translated() {
     assert_eq!(output.status.code(), Some(0));
     let explained = site.run(&["check", "--explain"]);
     let text = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(text.starts_with(&expected) && text.contains("[scanner]") && text.contains("; default"), "{text}");
+    assert!(text.starts_with(&expected) && text.contains("[scanner]") && text.contains("; par défaut"), "{text}");
 }
 
 #[test]
