@@ -38,8 +38,8 @@ use stage::{ACCOUNT, PASSWORD, Stage};
 /// The output cannot be written, or the temporary folder cannot be made.
 pub fn run(keep: bool, lang: Lang, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let dir = tempfile::Builder::new().prefix("pertuis-demo-").tempdir()?;
-    // canonical, because paths are shown
-    let folder = dir.path().canonicalize()?;
+    // absolute, because paths are shown; not canonical: Windows would write them as \\?\C:\…
+    let folder = std::path::absolute(dir.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (sender, events) = mpsc::unbounded_channel();
     let sink = Events::to(move |event| {

@@ -294,10 +294,12 @@ fn network_file_system(path: &Path) -> Option<&'static str> {
     NETWORK.iter().find(|(magic, _)| *magic == kind).map(|(_, name)| *name)
 }
 
-/// A UNC path is a share; a mapped drive is not recognised.
+/// A UNC path is a share, a drive written `\\?\C:` (as `canonicalize` does) is none; a mapped drive is not recognised.
 #[cfg(not(target_os = "linux"))]
 fn network_file_system(path: &Path) -> Option<&'static str> {
-    path.to_string_lossy().starts_with(r"\\").then_some("SMB")
+    use std::path::{Component, Prefix};
+    let Component::Prefix(prefix) = path.components().next()? else { return None };
+    matches!(prefix.kind(), Prefix::UNC(..) | Prefix::VerbatimUNC(..)).then_some("SMB")
 }
 
 #[cfg(target_os = "linux")]
@@ -326,6 +328,17 @@ mod tests {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         dir
+    }
+
+    #[cfg(windows)]
+    #[test]
+    fn a_share_is_told_from_a_drive_however_it_is_written() {
+        for share in [r"\\server\share\state", r"\\?\UNC\server\share\state"] {
+            assert_eq!(network_file_system(Path::new(share)), Some("SMB"), "{share}");
+        }
+        for drive in [r"C:\state", r"\\?\C:\state", "state"] {
+            assert_eq!(network_file_system(Path::new(drive)), None, "{drive}");
+        }
     }
 
     #[test]
