@@ -210,6 +210,11 @@ fn french(error: &clap::Error) -> Option<String> {
             format!("« {} » ne convient pas pour « {} »", value(), argument())
         }
         ErrorKind::ArgumentConflict => format!("« {} » est donné deux fois ou ne va pas avec le reste", argument()),
+        ErrorKind::TooManyValues => format!("« {} » est de trop pour « {} »", value(), argument()),
+        ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            format!("« {} » n'a pas les valeurs qu'il demande", argument())
+        }
+        ErrorKind::InvalidUtf8 => "un argument n'est pas du texte UTF-8".to_owned(),
         _ => return None,
     };
     Some(format!("erreur : {words}\n\nVoir pertuis --help\n"))
@@ -328,6 +333,7 @@ mod tests {
             ("pertuis check --explian", "--explain"),
             ("pertuis filter /x/", "NOM"),
             ("pertuis run -c", "demande une valeur"),
+            ("pertuis demo --keep=1", "« 1 » est de trop"),
         ];
         for (line, expected) in lines {
             let ending = parsed(line, Lang::Fr).unwrap_err();
