@@ -62,6 +62,14 @@ impl Text {
             ErrorKind::StorageFull => "plus de place sur le volume",
             ErrorKind::QuotaExceeded => "quota dépassé",
             ErrorKind::ReadOnlyFilesystem => "système de fichiers en lecture seule",
+            ErrorKind::TimedOut => "délai dépassé",
+            ErrorKind::ConnectionRefused => "connexion refusée",
+            ErrorKind::ConnectionReset => "connexion réinitialisée par le correspondant",
+            ErrorKind::BrokenPipe => "le correspondant ne lit plus",
+            ErrorKind::HostUnreachable => "hôte inaccessible",
+            ErrorKind::NetworkUnreachable => "réseau inaccessible",
+            ErrorKind::AddrInUse => "adresse déjà utilisée",
+            ErrorKind::AddrNotAvailable => "adresse absente de cette machine",
             _ => return Self::same(error.to_string()),
         };
         Self { en: error.to_string().into(), fr: fr.into() }

@@ -226,7 +226,7 @@ fn unknown_name(error: &std::io::Error) -> Text {
 
 async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption]) -> Result<TcpStream, Text> {
     let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| Text::same(error.to_string()))?;
+    let socket = socket.map_err(|error| Text::io(&error))?;
     // buffer sizes take part in the handshake's window scale: before the connection
     options::apply(&SockRef::from(&socket), Side::Remote, settings);
     match tokio::time::timeout(limit, socket.connect(target)).await {
@@ -245,7 +245,7 @@ fn reason(error: &io::Error) -> Text {
             "connection refused (nothing listens there, or a firewall says no)",
             "connexion refusée (rien n'y écoute, ou un pare-feu s'y oppose)"
         ),
-        _ => Text::same(error.to_string()),
+        _ => Text::io(error),
     }
 }
 
