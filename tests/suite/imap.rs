@@ -653,45 +653,6 @@ async fn refused_header_blocks_are_asked_for_one_by_one() {
     assert!(bench.imap.identify(&found.items).await.is_err());
 }
 
-/// A large message passes through without being held: measured in a process of its own.
-#[cfg(target_os = "linux")]
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_of_100_mb_passes_in_little_memory() {
-    let mailbox = Mailbox::start(ACCOUNT, PASSWORD).await.unwrap();
-    let mut large = mail(1);
-    large.resize(100 << 20, b'x');
-    mailbox.append("INBOX", &large);
-    let address = mailbox.address().to_string();
-    let output = tokio::task::spawn_blocking(move || {
-        std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "imap::the_fetching_side_of_the_memory_test", "--ignored", "--nocapture"])
-            .env(SERVER, address)
-            .output()
-            .unwrap()
-    })
-    .await
-    .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    let peak: u64 = text.split("VmHWM:").nth(1).unwrap().split_whitespace().next().unwrap().parse().unwrap();
-    assert!(peak < 32 << 10, "{peak} kB");
-}
-
-#[tokio::test]
-#[ignore = "started by the test above"]
-async fn the_fetching_side_of_the_memory_test() {
-    let server = std::env::var(SERVER).unwrap().parse().unwrap();
-    let mut bench = Bench::new(launcher(server, ACCOUNT, PASSWORD));
-    let found = bench.discover(None).await;
-    let (fetched, result) = bench.fetch(&found.items).await;
-    result.unwrap();
-    let Ok(Content::Mail { file, .. }) = &fetched[0].content else { panic!("{fetched:?}") };
-    assert_eq!(file.size, 100 << 20);
-    println!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
-}
-
-const SERVER: &str = "PERTUIS_TEST_SERVER";
-
 fn on_dovecot(server: &Dovecot) -> Launcher {
     launcher(server.imap(), dovecot::ACCOUNT, dovecot::PASSWORD)
 }
