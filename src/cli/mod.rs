@@ -21,6 +21,7 @@ use crate::config::{self, Config, Overrides, Remark};
 use crate::event::{Event, Events};
 use crate::log::{Log, Settings};
 use crate::platform::Daemon;
+use crate::supervisor;
 use crate::text;
 use crate::text::Lang;
 
@@ -75,10 +76,11 @@ impl Source {
     }
 
     fn load(&self) -> Result<Config, Vec<Remark>> {
-        match &self.bytes {
-            Some(bytes) => config::load_bytes(&self.path, bytes, &self.overrides),
-            None => config::load(&self.path, &self.overrides),
-        }
+        let loaded = match &self.bytes {
+            Some(bytes) => config::load_bytes_partly(&self.path, bytes, &self.overrides),
+            None => config::load_partly(&self.path, &self.overrides),
+        };
+        loaded.map_err(supervisor::all_mistakes)
     }
 }
 

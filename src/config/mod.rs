@@ -55,6 +55,15 @@ pub struct Config {
     pub explained: Vec<Explained>,
 }
 
+/// A file with mistakes.
+#[derive(Debug)]
+pub struct Rejected {
+    /// All that were found, in the order of the file.
+    pub mistakes: Vec<Remark>,
+    /// The sections that say what they need. Good for finding more mistakes, never to be run.
+    pub rest: Option<Box<Config>>,
+}
+
 /// What is known before the file is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Overrides {
@@ -69,6 +78,14 @@ pub struct Overrides {
 /// # Errors
 /// Every mistake of the file, in its order.
 pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+    load_partly(path, overrides).map_err(|rejected| rejected.mistakes)
+}
+
+/// The same, for those who look on for mistakes that this floor cannot see.
+///
+/// # Errors
+/// As [`load`], with what the file says all the same.
+pub fn load_partly(path: &Path, overrides: &Overrides) -> Result<Config, Rejected> {
     assemble(&Ini::read(path), path, *overrides)
 }
 
@@ -77,6 +94,14 @@ pub fn load(path: &Path, overrides: &Overrides) -> Result<Config, Vec<Remark>> {
 /// # Errors
 /// As [`load`].
 pub fn load_bytes(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, Vec<Remark>> {
+    load_bytes_partly(path, bytes, overrides).map_err(|rejected| rejected.mistakes)
+}
+
+/// As [`load_partly`], for `bytes`.
+///
+/// # Errors
+/// As [`load_partly`].
+pub fn load_bytes_partly(path: &Path, bytes: &[u8], overrides: &Overrides) -> Result<Config, Rejected> {
     assemble(&Ini::parse(path, bytes), path, *overrides)
 }
 
@@ -88,23 +113,23 @@ struct Layers {
     overrides: Overrides,
 }
 
-fn assemble(ini: &Ini, path: &Path, overrides: Overrides) -> Result<Config, Vec<Remark>> {
+fn assemble(ini: &Ini, path: &Path, overrides: Overrides) -> Result<Config, Rejected> {
     let figment = Figment::from(Serialized::defaults(ini::Layer::default()))
         .merge(ini)
         .merge(Serialized::default("overrides", overrides));
     let layers: Layers = figment.extract().map_err(|error| {
         let place = Place { file: Arc::from(path), line: 0 };
-        vec![Remark { place, text: Text::same(error.to_string()) }]
+        Rejected { mistakes: vec![Remark { place, text: Text::same(error.to_string()) }], rest: None }
     })?;
     build(path, &layers)
 }
 
-fn build(path: &Path, layers: &Layers) -> Result<Config, Vec<Remark>> {
+fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
     let mut report = Report::default();
     report.mistakes.extend(layers.file.mistakes.iter().map(ini::Note::remark));
     report.warnings.extend(layers.file.warnings.iter().map(ini::Note::remark));
     let Some((first, sections)) = layers.file.sections.split_first() else {
-        return Err(report.mistakes);
+        return Err(Rejected { mistakes: report.mistakes, rest: None });
     };
     let preamble = Options::preamble(first, &mut report);
     let global = Global::build(&preamble, layers.overrides, &mut report);
@@ -126,11 +151,9 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Vec<Remark>> {
     }
     section::compare(&tunnels, &launchers, &mut report);
     let Report { mistakes, warnings } = report.sorted();
-    if !mistakes.is_empty() {
-        return Err(mistakes);
-    }
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Config { path, global, tunnels, launchers, warnings, explained })
+    let config = Config { path, global, tunnels, launchers, warnings, explained };
+    if mistakes.is_empty() { Ok(config) } else { Err(Rejected { mistakes, rest: Some(Box::new(config)) }) }
 }
 
 fn no_section() -> Text {

@@ -8,6 +8,7 @@ mod child;
 pub mod outside;
 pub mod plan;
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Launcher, Remark, Tunnel};
+use crate::config::{Config, Launcher, Place, Rejected, Remark, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
 use crate::model::{Fault, ServiceName};
@@ -60,6 +61,17 @@ pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Rema
     }
     remarks.sort_by(|one, other| one.place.cmp(&other.place));
     Err(remarks)
+}
+
+/// The mistakes of a rejected file together with those that [`prepare`] finds in the rest of it: people correct a file
+/// once, not twice. A line that is a mistake already is not blamed for what follows from it.
+pub fn all_mistakes(rejected: Rejected) -> Vec<Remark> {
+    let Rejected { mut mistakes, rest } = rejected;
+    let more = rest.and_then(|config| prepare(*config, &Events::nowhere()).err()).unwrap_or_default();
+    let known: HashSet<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
+    mistakes.extend(more.into_iter().filter(|mistake| !known.contains(&mistake.place)));
+    mistakes.sort_by(|one, other| one.place.cmp(&other.place));
+    mistakes
 }
 
 /// Everything that runs.

@@ -105,6 +105,25 @@ fn five_mistakes_give_five_lines_and_nothing_is_bound_or_fetched() {
 }
 
 #[test]
+fn mistakes_of_the_text_and_files_that_are_not_there_come_in_one_go() {
+    let site = Site::new();
+    let launcher = scanner(&site);
+    site.write_ini(&format!(
+        "[front]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\nCAfile = /nowhere/ca.pem\nvreify = 2\n\
+         [back]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert = /nowhere/cert.pem\n\
+         {launcher}staging = /dev/shm\nsettle = long\n\
+         [mails]\nlauncher = imap\nserver = localhost\naccount = a\npassword = b\ndeliver = COLD\n\
+         CAfile = /nowhere/other.pem\n"
+    ));
+    for command in ["check", "run", "fetch"] {
+        let lines = errors(&site.run(&[command]));
+        let ini = format!("{}:", site.path("pertuis.ini").display());
+        let places: Vec<_> = lines.iter().filter_map(|line| line.strip_prefix(&ini)?.split(':').next()).collect();
+        assert_eq!(places, ["7", "8", "12", "19", "20", "27"], "{command}: {lines:#?}");
+    }
+}
+
+#[test]
 fn a_right_file_gives_one_line_that_is_never_translated() {
     let site = Site::new();
     site.write_ini(&format!("{}{}", back_to_back(&site), scanner(&site)));
