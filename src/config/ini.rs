@@ -49,6 +49,9 @@ pub struct Section {
     pub line: usize,
     /// Its options, in the order of the file.
     pub options: Vec<Line>,
+    /// The first words of its lines without `=`: what was probably meant is not missing besides.
+    #[serde(default)]
+    pub broken: Vec<String>,
 }
 
 /// An option as it is written.
@@ -176,7 +179,7 @@ struct Reader {
 
 impl Reader {
     fn new(path: &Path) -> Self {
-        let preamble = Section { name: None, file: shown(path), line: 0, options: Vec::new() };
+        let preamble = Section { name: None, file: shown(path), line: 0, options: Vec::new(), broken: Vec::new() };
         let layer = Layer { sections: vec![preamble], ..Layer::default() };
         Self { ini: Ini { path: path.to_owned(), layer }, open: Vec::new() }
     }
@@ -212,10 +215,17 @@ impl Reader {
             return;
         }
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let section = Section { name: Some(name.to_owned()), file: shown(path), line: number, options: Vec::new() };
+            let (name, options, broken) = (Some(name.to_owned()), Vec::new(), Vec::new());
+            let section = Section { name, file: shown(path), line: number, options, broken };
             return self.ini.layer.sections.push(section);
         }
         let Some((name, value)) = line.split_once('=') else {
+            let word = line.split([' ', '\t', ':']).next().unwrap_or_default();
+            if let Some(section) =
+                self.ini.layer.sections.last_mut().filter(|section| section.broken.len() < MOST_BROKEN)
+            {
+                section.broken.push(word.to_owned());
+            }
             return self.mistake(path, number, &no_equals(line));
         };
         let (name, value) = (trim(name), trim(value));
@@ -392,6 +402,8 @@ const LONGEST_LINE: usize = 16_383;
 const DEEPEST_INCLUDE: usize = 8;
 /// Bytes of one file.
 const LARGEST_FILE: u64 = 4 << 20;
+/// Lines without `=` of one section whose words are remembered.
+const MOST_BROKEN: usize = 20;
 /// Mistakes of one file after which it is taken for something else.
 const MOST_MISTAKES: usize = 100;
 /// Lower case.

@@ -19,7 +19,7 @@ mod trust;
 pub mod tunnel;
 pub mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub struct Rejected {
     pub mistakes: Vec<Remark>,
     /// The sections that say what they need. Good for finding more mistakes, never to be run.
     pub rest: Option<Box<Config>>,
+    /// Where the sections begin in which the mistakes are: what such a section seems to lack may be what was misspelt.
+    pub troubled: HashSet<Place>,
 }
 
 /// What is known before the file is read.
@@ -119,7 +121,8 @@ fn assemble(ini: &Ini, path: &Path, overrides: Overrides) -> Result<Config, Reje
         .merge(Serialized::default("overrides", overrides));
     let layers: Layers = figment.extract().map_err(|error| {
         let place = Place { file: Arc::from(path), line: 0 };
-        Rejected { mistakes: vec![Remark { place, text: Text::same(error.to_string()) }], rest: None }
+        let mistakes = vec![Remark { place, text: Text::same(error.to_string()) }];
+        Rejected { mistakes, rest: None, troubled: HashSet::new() }
     })?;
     build(path, &layers)
 }
@@ -129,14 +132,20 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
     report.mistakes.extend(layers.file.mistakes.iter().map(ini::Note::remark));
     report.warnings.extend(layers.file.warnings.iter().map(ini::Note::remark));
     let Some((first, sections)) = layers.file.sections.split_first() else {
-        return Err(Rejected { mistakes: report.mistakes, rest: None });
+        return Err(Rejected { mistakes: report.mistakes, rest: None, troubled: HashSet::new() });
     };
     let preamble = Options::preamble(first, &mut report);
     let global = Global::build(&preamble, layers.overrides, &mut report);
+    let mut troubled = HashSet::new();
+    if !report.mistakes.is_empty() {
+        troubled.insert(preamble.place.clone());
+    }
+    let cut = !layers.file.mistakes.is_empty();
     let (mut tunnels, mut launchers) = (Vec::new(), Vec::new());
     let mut explained = explain::of(None, &preamble, &global);
     for section in sections {
         let name = ServiceName::new(section.name.as_deref().unwrap_or_default());
+        let before = report.mistakes.len();
         let level = section::level_of(section, &mut report);
         let options = Options::section(section, level, &preamble, &mut report);
         explained.extend(explain::of(Some(&name), &options, &global));
@@ -144,6 +153,9 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
             launchers.extend(Launcher::build(name, &options, &mut report));
         } else {
             tunnels.extend(Tunnel::build(name, &options, &global, &mut report));
+        }
+        if cut || report.mistakes.len() > before {
+            troubled.insert(options.place.clone());
         }
     }
     if sections.is_empty() && report.mistakes.is_empty() {
@@ -153,7 +165,7 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
     let Report { mistakes, warnings } = report.sorted();
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let config = Config { path, global, tunnels, launchers, warnings, explained };
-    if mistakes.is_empty() { Ok(config) } else { Err(Rejected { mistakes, rest: Some(Box::new(config)) }) }
+    if mistakes.is_empty() { Ok(config) } else { Err(Rejected { mistakes, rest: Some(Box::new(config)), troubled }) }
 }
 
 fn no_section() -> Text {

@@ -89,6 +89,7 @@ impl Options {
         let kinds = || section.options.iter().filter_map(kind_of);
         options.kind_unknown = is_launcher(level) && !kinds().any(|fate| matches!(fate, Fate::Acts));
         options.names_only = options.kind_unknown && kinds().any(|fate| matches!(fate, Fate::Later));
+        options.meant = section.broken.iter().filter_map(|word| option::find(word, |row| row.is_for(level))).collect();
         for line in &section.options {
             options.add(line, report);
         }
@@ -243,8 +244,8 @@ fn kind_of(line: &Line) -> Option<Fate> {
 
 /// What a section is. A launcher by its `launcher =`; one that was forgotten is noticed by what only launchers have.
 pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
-    let launcher = |line: &&Line| option::find(&line.name, |_| true).is_some_and(|row| row.name == "launcher");
-    if let Some(line) = section.options.iter().rfind(launcher) {
+    let is_kind = |name: &str| option::find(name, |_| true).is_some_and(|row| row.name == "launcher");
+    if let Some(line) = section.options.iter().rfind(|line| is_kind(&line.name)) {
         let directory = matches!(ini::fold(&line.value).as_str(), "directory" | "repertoire");
         return if directory { Level::Directory } else { Level::Mail };
     }
@@ -254,7 +255,9 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
     };
     let unknown = section.options.iter().filter(|line| option::find(&line.name, |_| true).is_none());
     let meant = |line: &Line| option::did_you_mean(&line.name, Lang::En, |row| row.is_for(Level::Mail));
-    if unknown.take(MOST_UNKNOWN).any(|line| matches!(meant(line), Some("launcher" | "lanceur"))) {
+    if section.broken.iter().any(|word| is_kind(word))
+        || unknown.take(MOST_UNKNOWN).any(|line| matches!(meant(line), Some("launcher" | "lanceur")))
+    {
         return Level::Mail;
     }
     if only(Level::Mail, Level::Tunnel) > only(Level::Tunnel, Level::Mail) {

@@ -494,6 +494,11 @@ fn one_slip_gives_one_line() {
         let mistakes = lines(&load_text(&IMAP.replace("launcher = imap", slip)).unwrap_err());
         assert!(mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: "), "{slip}: {mistakes:?}");
     }
+    for right in ["launcher", "server", "password", "deliver"] {
+        let text = IMAP.replacen(&format!("{right} ="), right, 1);
+        let mistakes = lines(&load_text(&text).unwrap_err());
+        assert!(mistakes.len() == 1 && mistakes[0].contains("No '=' found"), "{right}: {mistakes:?}");
+    }
     for (right, slip) in [("server", "sever"), ("password", "Mot de pase"), ("deliver", "livrerr")] {
         let mistakes = lines(&load_text(&IMAP.replacen(&format!("{right} ="), &format!("{slip} ="), 1)).unwrap_err());
         assert!(mistakes.len() == 1 && mistakes[0].contains("did you mean"), "{slip}: {mistakes:?}");

@@ -64,11 +64,13 @@ pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Rema
 }
 
 /// The mistakes of a rejected file together with those that [`prepare`] finds in the rest of it: people correct a file
-/// once, not twice. A line that is a mistake already is not blamed for what follows from it.
+/// once, not twice. Neither a line that is a mistake already nor a whole section with one in it is blamed for what
+/// follows from it.
 pub fn all_mistakes(rejected: Rejected) -> Vec<Remark> {
-    let Rejected { mut mistakes, rest } = rejected;
+    let Rejected { mut mistakes, rest, troubled } = rejected;
     let more = rest.and_then(|config| prepare(*config, &Events::nowhere()).err()).unwrap_or_default();
-    let known: HashSet<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
+    let mut known: HashSet<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
+    known.extend(troubled);
     mistakes.extend(more.into_iter().filter(|mistake| !known.contains(&mistake.place)));
     mistakes.sort_by(|one, other| one.place.cmp(&other.place));
     mistakes

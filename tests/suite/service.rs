@@ -105,6 +105,17 @@ fn five_mistakes_give_five_lines_and_nothing_is_bound_or_fetched() {
 }
 
 #[test]
+fn what_follows_from_a_misspelt_option_is_no_mistake_of_its_own() {
+    let site = Site::new();
+    site.write_ini(
+        "[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\nverifyPeer = yes\nCAfle = /nowhere/ca.pem\n\
+         [s]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert /nowhere/cert.pem\n",
+    );
+    let lines = errors(&site.run(&["check"]));
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+}
+
+#[test]
 fn mistakes_of_the_text_and_files_that_are_not_there_come_in_one_go() {
     let site = Site::new();
     let launcher = scanner(&site);
