@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::config::launcher::{Kind, Tls};
 use crate::config::{Config, Launcher, Places, Remark};
 use crate::launcher::staging_root;
-use crate::model::Fault;
+use crate::model::{Disposition, Fault};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::ClientTls;
@@ -182,9 +182,35 @@ fn watched(launcher: &Launcher, all: &[&Launcher]) -> Option<Remark> {
         let path = launcher.quarantine.as_deref()?;
         Some(("quarantine", in_watched("quarantine", path, all)?))
     };
-    let (option, text) =
-        staging.or_else(quarantine).or_else(|| delivers_to_itself(launcher).map(|text| ("deliver", text)))?;
+    let (option, text) = staging
+        .or_else(quarantine)
+        .or_else(|| delivers_to_itself(launcher).map(|text| ("deliver", text)))
+        .or_else(|| moves_into_delivery(launcher, all))?;
     Some(remark(launcher, option, text))
+}
+
+/// What `after` puts away must not arrive beside what is delivered: it would be there twice, and not in one step.
+fn moves_into_delivery(launcher: &Launcher, all: &[&Launcher]) -> Option<(&'static str, Text)> {
+    if launcher.kind != Kind::Directory {
+        return None;
+    }
+    let ways = [("after", &launcher.after), ("after_empty", &launcher.after_empty)];
+    let moves = ways.into_iter().filter_map(|(option, way)| match way {
+        Disposition::Move(to) => Some((option, Path::new(to))),
+        _ => None,
+    });
+    let mut wrong = moves.filter_map(|(option, to)| {
+        let deliver = all.iter().map(|launcher| &launcher.deliver).find(|deliver| within(to, deliver))?;
+        let (to, deliver) = (to.display(), deliver.display());
+        let text = text!(
+            "{option}: {to} lies in {deliver}, where documents are delivered: what is moved there would arrive once more; \
+             choose a folder elsewhere",
+            "{option} : {to} se trouve dans {deliver}, où des documents sont livrés : ce qui y est déplacé y arriverait \
+             une fois de plus ; choisir un dossier ailleurs"
+        );
+        Some((option, text))
+    });
+    wrong.next()
 }
 
 fn in_watched(option: &str, path: &Path, all: &[&Launcher]) -> Option<Text> {

@@ -135,6 +135,22 @@ fn mistakes_of_the_text_and_files_that_are_not_there_come_in_one_go() {
 }
 
 #[test]
+fn what_is_put_away_must_not_arrive_where_documents_are_delivered() {
+    let site = Site::new();
+    fs::create_dir(site.path("other")).unwrap();
+    let other = site.path("other").display().to_string();
+    let other = format!("[other]\nlauncher = directory\nsource = {other}\ndeliver = {other}/wait\n");
+    for (option, to) in [("after", "cold"), ("after", "cold/../cold/done"), ("after_empty", "other/wait/done")] {
+        let launcher = scanner(&site);
+        site.write_ini(&format!("{launcher}{option} = move {}\n{other}", site.path(to).display()));
+        let output = site.run(&["check"]);
+        let lines = errors(&output);
+        assert_eq!(output.status.code(), Some(1), "{option} {to}: {lines:#?}");
+        assert!(lines.len() == 1 && lines[0].contains(&format!(":9: {option}: ")), "{option} {to}: {lines:#?}");
+    }
+}
+
+#[test]
 fn a_right_file_gives_one_line_that_is_never_translated() {
     let site = Site::new();
     site.write_ini(&format!("{}{}", back_to_back(&site), scanner(&site)));
