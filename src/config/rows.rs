@@ -470,8 +470,9 @@ pub(super) static ROWS: &[Row] = &[
         "only messages that nobody has read",
         "seulement les messages que personne n'a lus"),
     Row::new("since", &["depuis"], L, Kind::Since, "",
-        "only what is newer: YYYY-MM-DD, or a duration back from now",
-        "seulement ce qui est plus récent : AAAA-MM-JJ, ou une durée à rebours").sample("30d"),
+        "only what is newer (files by their modification time): YYYY-MM-DD, or a duration back from now",
+        "seulement ce qui est plus récent (les fichiers : leur date de modification) : AAAA-MM-JJ, ou une durée à \
+         rebours").sample("30d"),
     Row::new("filter", &["filtre"], L, Kind::Pattern, "",
         "/regex/flags that the file's name must match from its first character; repeatable, all must match",
         "/regex/options que le nom du fichier doit suivre dès son premier caractère ; répétable, tous doivent \

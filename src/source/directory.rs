@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, Source, SourceError};
 use crate::config::Launcher;
+use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
 use crate::delivery::stamp::Stamp;
 use crate::delivery::{Published, publish, sync_directory};
@@ -33,6 +34,8 @@ pub struct Directory {
     events: Events,
     dir: PathBuf,
     settle: Duration,
+    /// `since`: files that were last modified before are none of ours.
+    since: Option<Since>,
     /// Since when a file has looked as it does: for file systems and clocks whose times say nothing.
     seen: HashMap<PathBuf, (Stamp, Instant)>,
 }
@@ -41,7 +44,7 @@ impl Directory {
     /// A source for a `directory` launcher; the directory is looked at by [`Source::discover`] only.
     pub fn new(launcher: &Launcher, events: Events) -> Self {
         let (name, dir) = (launcher.name.clone(), PathBuf::from(&launcher.source));
-        Self { name, events, dir, settle: launcher.settle, seen: HashMap::new() }
+        Self { name, events, dir, settle: launcher.settle, since: launcher.since, seen: HashMap::new() }
     }
 
     /// Lists the regular files, oldest first, with what they look like.
@@ -97,7 +100,9 @@ impl Source for Directory {
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
         self.seen.retain(|path, _| listed.contains(path));
-        let settled = files.iter().filter(|(path, stamp)| self.is_settled(path, stamp));
+        let first = self.since.and_then(first_moment);
+        let recent = files.iter().filter(|(_, stamp)| first.is_none_or(|first| stamp.modified >= first));
+        let settled = recent.filter(|(path, stamp)| self.is_settled(path, stamp));
         let item = |(path, stamp): &(PathBuf, Stamp)| Item {
             key: key(path, stamp),
             hint: String::new(),
@@ -275,6 +280,14 @@ fn stamp_is_older(stamp: &Stamp, settle: Duration) -> bool {
     }
 }
 
+/// When `since` begins; a day begins at midnight of this machine's clock. `None`: before all times.
+fn first_moment(since: Since) -> Option<SystemTime> {
+    match since {
+        Since::Date(day) => day.to_zoned(jiff::tz::TimeZone::system()).ok().map(|start| start.timestamp().into()),
+        Since::Back(back) => SystemTime::now().checked_sub(back),
+    }
+}
+
 fn nanoseconds(time: SystemTime) -> i128 {
     let signed = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
     match time.duration_since(UNIX_EPOCH) {
@@ -295,7 +308,7 @@ mod tests {
 
     fn source(dir: &Path, settle: Duration) -> Directory {
         let (name, events) = (ServiceName::new("depot"), Events::nowhere());
-        Directory { name, events, dir: dir.to_owned(), settle, seen: HashMap::new() }
+        Directory { name, events, dir: dir.to_owned(), settle, since: None, seen: HashMap::new() }
     }
 
     async fn names(source: &mut Directory) -> Vec<String> {
@@ -313,6 +326,24 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
         assert_eq!(names(&mut source(dir.path(), Duration::ZERO)).await, ["été.pdf"]);
+    }
+
+    #[tokio::test]
+    async fn what_was_last_modified_before_since_is_not_taken_and_counts_as_present() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, age) in [("old.pdf", 50), ("new.pdf", 10)] {
+            let file = fs::File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_hours(age)).unwrap();
+        }
+        let mut source = source(dir.path(), Duration::ZERO);
+        source.since = Some(Since::Back(Duration::from_hours(24)));
+        assert_eq!(names(&mut source).await, ["new.pdf"]);
+        assert_eq!(source.discover(None).await.unwrap().present.unwrap().len(), 2);
+        let day = |hours: i64| jiff::Zoned::now().checked_sub(jiff::SignedDuration::from_hours(hours)).unwrap().date();
+        source.since = Some(Since::Date(day(24)));
+        assert_eq!(names(&mut source).await, ["new.pdf"]);
+        source.since = Some(Since::Date(day(100)));
+        assert_eq!(names(&mut source).await, ["old.pdf", "new.pdf"]);
     }
 
     #[tokio::test]
