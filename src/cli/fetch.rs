@@ -13,6 +13,7 @@ use crate::config::{Config, Launcher};
 use crate::event::{Event, Events};
 use crate::launcher::{self, Env, Items, Report};
 use crate::model::{Code, Fault};
+use crate::supervisor;
 use crate::text;
 use crate::text::{Lang, Text};
 
@@ -43,6 +44,12 @@ pub fn run(
             return Ok(2);
         }
     };
+    let wrong = supervisor::outside::inspect_launchers(config).mistakes;
+    if !wrong.is_empty() {
+        // what `check` and `run` refuse is not fetched either
+        wrong.iter().try_for_each(|mistake| writeln!(err, "{}", mistake.line(lang)))?;
+        return Ok(1);
+    }
     let events = events.clone();
     // the summary of a cycle is this command's own output
     let events = Events::to(move |event: Event| {

@@ -26,6 +26,15 @@ pub struct Findings {
 
 /// Asks the outside world whether `config` can work.
 pub fn inspect(config: &Config) -> Findings {
+    let mut findings = inspect_launchers(config);
+    findings.mistakes.extend(file_of_ours(config, "output", config.global.output.as_deref()));
+    // /run/NAME of a service manager exists only while the service runs
+    findings.missing.extend(file_of_ours(config, "pid", config.global.pid.as_deref()));
+    findings
+}
+
+/// The same for the launchers alone: who fetches once needs neither the service's log nor the keys of its tunnels.
+pub fn inspect_launchers(config: &Config) -> Findings {
     let launchers: Vec<&Launcher> = config.launchers.iter().filter(|launcher| launcher.enabled).collect();
     let mut findings = Findings::default();
     let mistakes = &mut findings.mistakes;
@@ -39,9 +48,6 @@ pub fn inspect(config: &Config) -> Findings {
         findings.missing.extend(deliver(launcher));
         findings.missing.extend(source(launcher));
     }
-    mistakes.extend(file_of_ours(config, "output", config.global.output.as_deref()));
-    // /run/NAME of a service manager exists only while the service runs
-    findings.missing.extend(file_of_ours(config, "pid", config.global.pid.as_deref()));
     let state = in_watched("state", &config.global.state, &launchers);
     mistakes.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
     findings

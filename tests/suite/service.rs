@@ -172,11 +172,13 @@ fn what_can_never_work_is_found_before_anything_starts() {
     let launcher = scanner(&site);
     // the staging folder is on another volume, which no later mount mends
     site.write_ini(&format!("{launcher}staging = /dev/shm\n"));
-    let output = site.run(&["run"]);
-    let lines = errors(&output);
-    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
-    assert!(lines.len() == 1 && lines[0].contains(":9: staging: ") && lines[0].contains("volume"), "{lines:#?}");
-    assert!(!site.path("state").exists());
+    for command in ["run", "fetch"] {
+        let output = site.run(&[command]);
+        let lines = errors(&output);
+        assert_eq!(output.status.code(), Some(1), "{command}: {lines:#?}");
+        assert!(lines.len() == 1 && lines[0].contains(":9: staging: ") && lines[0].contains("volume"), "{lines:#?}");
+        assert!(!site.path("state").exists(), "{command}");
+    }
 }
 
 #[test]
