@@ -143,7 +143,7 @@ pub fn server(value: &str) -> Result<(String, Option<u16>), Text> {
         None => (value, None),
     };
     let host = without_brackets(host).map_err(|()| bad_brackets(value))?;
-    if host.is_empty() || host.contains(char::is_whitespace) || host.contains('/') {
+    if host.is_empty() || !may_be_host(host) {
         return Err(text!(
             "{value:?} is no server: expected host or host:port, without https://",
             "{value:?} n'est pas un serveur : attendu hôte ou hôte:port, sans https://"
@@ -751,7 +751,7 @@ mod tests {
         assert_eq!(server("h:993").unwrap(), ("h".to_owned(), Some(993)));
         assert_eq!(server("::1").unwrap(), ("::1".to_owned(), None));
         assert_eq!(server("[::1]:143").unwrap(), ("::1".to_owned(), Some(143)));
-        for text in ["", ":993", "https://x", "a b", "h:x"] {
+        for text in ["", ":993", "https://x", "a b", "h:x", "h:993:1", "h/x:993", "= h"] {
             assert!(server(text).is_err(), "{text}");
         }
     }
