@@ -173,11 +173,8 @@ impl Cycle<'_> {
 
     /// Nothing will be left to do at the source of an item whose disposition is `leave`.
     fn settle(&self, entry: &mut Entry) {
-        entry.settled = match entry.stage {
-            Stage::Empty => self.launcher.after_empty == Disposition::Leave,
-            Stage::Recorded => false, // decided when it is confirmed
-            _ => true,
-        };
+        // of what is recorded it is decided when it is confirmed; the others never have anything done to them
+        entry.settled = entry.stage == Stage::Empty && self.launcher.after_empty == Disposition::Leave;
     }
 
     /// Removes what was staged for an item that is not delivered.
@@ -344,14 +341,24 @@ pub(super) fn failed(key: &ItemKey, short: String, why: &Text) -> Entry {
 
 /// The entry of an item that is larger than `max_size`.
 pub(super) fn too_large(launcher: &Launcher, key: &ItemKey, short: String, size: u64) -> Entry {
-    let limit = launcher.max_size;
+    let (limit, what) = (launcher.max_size, readable(key));
     let reason = text!(
-        "{key}: {size} bytes, more than max_size ({limit}); raise max_size and ask for it again",
-        "{key} : {size} octets, plus que max_size ({limit}) ; augmentez max_size et redemandez-le"
+        "{what}: {size} bytes, more than max_size ({limit}); it is left at its source, take it from there by hand and raise max_size for those to come",
+        "{what} : {size} octets, plus que max_size ({limit}) ; laissé à sa source, prenez-le là à la main et augmentez max_size pour les suivants"
     );
     let mut entry = bare(key, short, Stage::Quarantined, reason);
     entry.facts.size = Some(size);
     entry
+}
+
+/// The words in a source's key: a path, or account and folder with the message's numbers.
+fn readable(key: &ItemKey) -> String {
+    let Ok(serde_json::Value::Array(values)) = serde_json::from_str(key.as_str()) else { return key.to_string() };
+    let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+    match values.first() {
+        Some(serde_json::Value::String(path)) if path.contains(['/', '\\']) => path.clone(),
+        _ => values.iter().map(word).collect::<Vec<_>>().join(" "),
+    }
 }
 
 /// What the ledger is asked for when keys were reissued.
@@ -413,7 +420,7 @@ fn stage_of(parts: &[Part]) -> Stage {
 
 fn bare(key: &ItemKey, short: String, stage: Stage, reason: Text) -> Entry {
     let (facts, parts) = (Facts::default(), Vec::new());
-    Entry { key: key.clone(), short, stage, reason: Some(reason), facts, parts, settled: true }
+    Entry { key: key.clone(), short, stage, reason: Some(reason), facts, parts, settled: false }
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Text {

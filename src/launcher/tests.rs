@@ -298,6 +298,10 @@ async fn what_is_too_large_is_never_fetched() {
     source.messages.insert(2, mail(2, &[("big.pdf", &[b'x'; 1000])]));
     let report = bench.run(&mut source).await;
     assert_eq!((report.items.delivered, report.items.quarantined, source.fetched.as_slice()), (1, 1, &[1][..]));
+    let path = Ledger::path(&bench.env.state);
+    let sheet = ledger::show(&path, "factures", "old/2").unwrap().unwrap();
+    assert!(sheet.reason.unwrap().contains("max_size (400)"));
+    assert_eq!(sheet.acknowledged, None, "nothing was done at its source");
 }
 
 #[tokio::test]

@@ -361,7 +361,7 @@ impl Ledger {
     pub fn confirm(&mut self, items: &[(i64, bool)], acknowledge: bool) -> Result<(), Fault> {
         let parts = "UPDATE part SET published = ?2 WHERE item = ?1 AND decision = 'taken'";
         let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
-                   acknowledged = CASE WHEN ?4 AND whole THEN NULL ELSE ?2 END WHERE id = ?1";
+                   acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id = ?1";
         self.write(|transaction| {
             let now = now();
             for (id, unconfirmed) in items {
@@ -372,10 +372,10 @@ impl Ledger {
         })
     }
 
-    /// Items at whose source something is left to do.
+    /// Items at whose source something is left to do. One with a part in quarantine is never among them.
     pub fn pending(&self) -> Result<Vec<Pending>, Fault> {
         let sql = "SELECT id, key, stage = 'empty', unconfirmed FROM item WHERE launcher = ?1
-                   AND stage IN ('confirmed', 'empty') AND acknowledged IS NULL AND departed IS NULL ORDER BY id";
+                   AND stage IN ('confirmed', 'empty') AND whole AND acknowledged IS NULL AND departed IS NULL ORDER BY id";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let rows = statement.query_map([self.launcher], |row| {
             let key = ItemKey::new(row.get::<_, String>(1)?);

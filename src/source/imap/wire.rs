@@ -215,6 +215,13 @@ impl Wire {
 
     fn silent(&self) -> SourceError {
         let (host, seconds) = (&self.host, self.patience.as_secs());
+        if !self.greeted {
+            let text = text!(
+                "{host} has not said a word for {seconds} seconds: it may speak another protocol on this port, or TLS where `tls = none` says otherwise; trying again later",
+                "{host} n'a pas dit un mot depuis {seconds} secondes : il parle peut-être un autre protocole sur ce port, ou TLS alors que `tls = none` dit le contraire ; nouvel essai plus tard"
+            );
+            return connection(Code::Connect, text);
+        }
         let text = text!(
             "{host} has not answered for {seconds} seconds; trying again later",
             "{host} n'a pas répondu depuis {seconds} secondes ; nouvel essai plus tard"
