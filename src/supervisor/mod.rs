@@ -68,7 +68,12 @@ pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Rema
 /// follows from it.
 pub fn all_mistakes(rejected: Rejected) -> Vec<Remark> {
     let Rejected { mut mistakes, rest, troubled } = rejected;
-    let more = rest.and_then(|config| prepare(*config, &Events::nowhere()).err()).unwrap_or_default();
+    let look = |mut config: Box<Config>| {
+        // a launcher whose directory is misspelt has none: what lies in it cannot be asked
+        config.launchers.retain(|launcher| !launcher.deliver.as_os_str().is_empty() && !launcher.source.is_empty());
+        prepare(*config, &Events::nowhere()).err()
+    };
+    let more = rest.and_then(look).unwrap_or_default();
     let mut known: HashSet<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
     known.extend(troubled);
     mistakes.extend(more.into_iter().filter(|mistake| !known.contains(&mistake.place)));

@@ -109,10 +109,13 @@ fn what_follows_from_a_misspelt_option_is_no_mistake_of_its_own() {
     let site = Site::new();
     site.write_ini(
         "[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\nverifyPeer = yes\nCAfle = /nowhere/ca.pem\n\
-         [s]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert /nowhere/cert.pem\n",
+         [s]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert /nowhere/cert.pem\n\
+         [l]\nlauncher = directory\nsource = /tmp\nlivrerr = COLD\n\
+         [m]\nlauncher = directory\nsorce = /tmp\ndeliver = COLD\n",
     );
-    let lines = errors(&site.run(&["check"]));
-    assert_eq!(lines.len(), 2, "{lines:#?}");
+    let mut check = site.command(&["check"]);
+    let lines = errors(&check.current_dir(site.dir.path()).output().unwrap());
+    assert_eq!(lines.len(), 4, "{lines:#?}");
 }
 
 #[test]
