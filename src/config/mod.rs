@@ -287,6 +287,24 @@ pub struct Trust {
     pub probe: bool,
 }
 
+/// What holds where nothing is written: chain up to the system's anchors, and the dialled name.
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            check: Check::Chain,
+            ca_file: None,
+            ca_path: None,
+            pins: Vec::new(),
+            check_host: Vec::new(),
+            check_email: Vec::new(),
+            check_ip: Vec::new(),
+            dialled_name: true,
+            require: false,
+            probe: false,
+        }
+    }
+}
+
 /// See [`Trust::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {

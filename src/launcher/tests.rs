@@ -149,6 +149,17 @@ impl Bench {
         Self { launcher: launcher(&deliver), dir, env, told }
     }
 
+    /// A launcher of a directory, in which `a.pdf` ("one") was dropped.
+    fn of_directory() -> (Self, std::path::PathBuf) {
+        let mut bench = Self::new();
+        let drop = bench.dir.path().join("drop");
+        fs::create_dir(&drop).unwrap();
+        fs::write(drop.join("a.pdf"), "one").unwrap();
+        bench.launcher.kind = Kind::Directory;
+        bench.launcher.source = drop.to_string_lossy().into_owned();
+        (bench, drop)
+    }
+
     async fn run(&self, source: &mut Script) -> Report {
         cycle(&self.launcher, &self.env, source, false, &CancellationToken::new()).await.report
     }
@@ -422,12 +433,8 @@ async fn what_was_adopted_is_known_under_new_keys_and_a_failed_item_is_adopted_t
 
 #[tokio::test]
 async fn a_file_that_came_back_can_be_adopted() {
-    let mut bench = Bench::new();
-    let (drop, aside) = (bench.dir.path().join("drop"), bench.dir.path().join("a.pdf"));
-    fs::create_dir(&drop).unwrap();
-    fs::write(drop.join("a.pdf"), "one").unwrap();
-    bench.launcher.kind = Kind::Directory;
-    bench.launcher.source = drop.to_string_lossy().into_owned();
+    let (bench, drop) = Bench::of_directory();
+    let aside = bench.dir.path().join("a.pdf");
     bench.fetch().await;
     crate::delivery::replace(&drop.join("a.pdf"), &aside).unwrap();
     bench.fetch().await;
@@ -576,12 +583,7 @@ async fn nothing_but_finished_files_stands_in_the_delivery_directory_and_staging
 
 #[tokio::test]
 async fn a_directory_delivers_each_file_once_and_again_when_it_came_back() {
-    let mut bench = Bench::new();
-    let drop = bench.dir.path().join("drop");
-    fs::create_dir(&drop).unwrap();
-    fs::write(drop.join("a.pdf"), "one").unwrap();
-    bench.launcher.kind = Kind::Directory;
-    bench.launcher.source = drop.to_string_lossy().into_owned();
+    let (bench, drop) = Bench::of_directory();
     assert_eq!(bench.fetch().await.items.delivered, 1);
     assert_eq!(bench.fetch().await.items.already, 1);
     let aside = bench.dir.path().join("a.pdf");
@@ -594,12 +596,7 @@ async fn a_directory_delivers_each_file_once_and_again_when_it_came_back() {
 
 #[tokio::test]
 async fn a_share_that_was_not_mounted_for_a_while_brings_nothing_again() {
-    let mut bench = Bench::new();
-    let drop = bench.dir.path().join("drop");
-    fs::create_dir(&drop).unwrap();
-    fs::write(drop.join("a.pdf"), "one").unwrap();
-    bench.launcher.kind = Kind::Directory;
-    bench.launcher.source = drop.to_string_lossy().into_owned();
+    let (bench, drop) = Bench::of_directory();
     assert_eq!(bench.fetch().await.items.delivered, 1);
     let aside = bench.dir.path().join("share");
     crate::delivery::replace(&drop, &aside).unwrap();
@@ -615,12 +612,7 @@ async fn a_share_that_was_not_mounted_for_a_while_brings_nothing_again() {
 
 #[tokio::test]
 async fn a_dropped_file_is_deleted_after_delivery() {
-    let mut bench = Bench::new();
-    let drop = bench.dir.path().join("drop");
-    fs::create_dir(&drop).unwrap();
-    fs::write(drop.join("a.pdf"), "one").unwrap();
-    bench.launcher.kind = Kind::Directory;
-    bench.launcher.source = drop.to_string_lossy().into_owned();
+    let (mut bench, drop) = Bench::of_directory();
     bench.launcher.after = Disposition::Delete;
     assert_eq!(bench.fetch().await.items.delivered, 1);
     assert!(names(&drop).is_empty());

@@ -247,18 +247,7 @@ mod tests {
     use crate::config::Check;
 
     fn trust(check: Check, file: Option<&Path>) -> Trust {
-        Trust {
-            check,
-            ca_file: file.map(Path::to_owned),
-            ca_path: None,
-            pins: Vec::new(),
-            check_host: Vec::new(),
-            check_email: Vec::new(),
-            check_ip: Vec::new(),
-            dialled_name: true,
-            require: false,
-            probe: false,
-        }
+        Trust { check, ca_file: file.map(Path::to_owned), ..Trust::default() }
     }
 
     fn client(trust: &Trust, pair: Option<&Pair>, versions: (TlsVersion, TlsVersion)) -> ClientTls {

@@ -562,18 +562,7 @@ mod tests {
     }
 
     fn trust(check: Check) -> Trust {
-        Trust {
-            check,
-            ca_file: None,
-            ca_path: None,
-            pins: Vec::new(),
-            check_host: Vec::new(),
-            check_email: Vec::new(),
-            check_ip: Vec::new(),
-            dialled_name: check == Check::Chain,
-            require: false,
-            probe: false,
-        }
+        Trust { check, dialled_name: check == Check::Chain, ..Trust::default() }
     }
 
     fn listing(check: Check, file: &Path) -> Trust {

@@ -27,18 +27,7 @@ impl Ends {
         let dir = tempfile::tempdir().unwrap();
         let ca = TestCa::new(dir.path());
         let pair = ca.good("localhost");
-        let trust = Trust {
-            check: Check::Chain,
-            ca_file: Some(ca.cert.clone()),
-            ca_path: None,
-            pins: Vec::new(),
-            check_host: Vec::new(),
-            check_email: Vec::new(),
-            check_ip: Vec::new(),
-            dialled_name: true,
-            require: false,
-            probe: false,
-        };
+        let trust = Trust { ca_file: Some(ca.cert.clone()), ..Trust::default() };
         let versions = (TlsVersion::V12, TlsVersion::V13);
         let sni = &Sni::Dialled;
         let client =

@@ -26,18 +26,6 @@ const PASSWORD: &str = "s3\"cr\\et é";
 
 fn launcher(server: SocketAddr, account: &str, password: &str) -> Launcher {
     let section = Place { file: std::path::Path::new("test.ini").into(), line: 1 };
-    let trust = Trust {
-        check: Check::Chain,
-        ca_file: None,
-        ca_path: None,
-        pins: Vec::new(),
-        check_host: Vec::new(),
-        check_email: Vec::new(),
-        check_ip: Vec::new(),
-        dialled_name: true,
-        require: false,
-        probe: false,
-    };
     Launcher {
         name: ServiceName::new("factures"),
         places: Places { section, options: BTreeMap::new() },
@@ -45,7 +33,7 @@ fn launcher(server: SocketAddr, account: &str, password: &str) -> Launcher {
         enabled: true,
         server: Some(Address { host: Some(server.ip().to_string()), port: server.port() }),
         tls: Tls::None,
-        trust,
+        trust: Trust::default(),
         cert: None,
         key: None,
         account: Some(account.to_owned()),

@@ -120,18 +120,8 @@ fn named(port: u16) -> Address {
 }
 
 fn trust(ca: Option<&Path>) -> Trust {
-    Trust {
-        check: if ca.is_some() { Check::Chain } else { Check::Off },
-        ca_file: ca.map(Path::to_owned),
-        ca_path: None,
-        pins: Vec::new(),
-        check_host: Vec::new(),
-        check_email: Vec::new(),
-        check_ip: Vec::new(),
-        dialled_name: true,
-        require: false,
-        probe: false,
-    }
+    let check = if ca.is_some() { Check::Chain } else { Check::Off };
+    Trust { check, ca_file: ca.map(Path::to_owned), ..Trust::default() }
 }
 
 fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: Option<&Pair>) -> Tunnel {
