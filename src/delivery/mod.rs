@@ -12,7 +12,7 @@ pub mod spool;
 pub mod staging;
 pub mod stamp;
 
-pub use publish::{Published, publish, replace, sync_directory};
+pub use publish::{Published, publish, replace, same_volume, sync_directory};
 
 /// Makes `state`, and what is missing above it, for its owner alone: ledger, spool and quarantine hold mails.
 pub fn make_state(state: &std::path::Path) -> std::io::Result<()> {

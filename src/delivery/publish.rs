@@ -99,6 +99,34 @@ pub fn replace(from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)
 }
 
+/// Whether a rename can go from one folder to the other: the same volume and, where the system tells, the same mount
+/// (no rename crosses two mounts of one volume, as containers have them).
+pub fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
+    Ok(volume(one)? == volume(other)?)
+}
+
+#[cfg(target_os = "linux")]
+fn volume(path: &Path) -> io::Result<(u64, Option<u64>)> {
+    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+    use std::os::unix::fs::MetadataExt;
+    let device = std::fs::metadata(path)?.dev();
+    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok();
+    let told = told.filter(|told| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID));
+    Ok((device, told.map(|told| told.stx_mnt_id)))
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn volume(path: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata(path)?.dev())
+}
+
+/// The drive letter or the share.
+#[cfg(windows)]
+fn volume(path: &Path) -> io::Result<Option<std::ffi::OsString>> {
+    Ok(std::fs::canonicalize(path)?.components().next().map(|prefix| prefix.as_os_str().to_owned()))
+}
+
 /// Makes the names in a directory survive a power cut, where the platform and the file system have such a call (some
 /// network shares have none).
 pub fn sync_directory(path: &Path) -> io::Result<()> {
@@ -145,6 +173,14 @@ mod tests {
         fs::hard_link(&staged, &target).unwrap();
         assert_eq!(publish_by_link(&staged, &target).unwrap(), Published::Done);
         assert!(!staged.exists() && target.exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn two_volumes_are_told_apart() {
+        assert!(!same_volume(Path::new("/proc"), Path::new("/")).unwrap());
+        assert!(same_volume(Path::new("/"), Path::new("/")).unwrap());
+        assert!(same_volume(Path::new("/no/such/folder"), Path::new("/")).is_err());
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::delivery::lock::Lock;
 use crate::delivery::quarantine::Quarantine;
 use crate::delivery::spool::Spool;
 use crate::delivery::staging::Staging;
-use crate::delivery::{Published, publish, sync_directory};
+use crate::delivery::{Published, publish, same_volume, sync_directory};
 use crate::document::names::numbered;
 use crate::event::{Event, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
@@ -751,28 +751,9 @@ fn check_directory(deliver: &Path) -> Result<(), Fault> {
     ))
 }
 
-#[cfg(unix)]
 fn check_volume(deliver: &Path, staging: &Path) -> Result<(), Fault> {
-    let same = volume(deliver).and_then(|one| volume(staging).map(|other| one == other));
-    if same.map_err(|error| deliver_fault(deliver, &error))? { Ok(()) } else { Err(other_volume(deliver, staging)) }
-}
-
-/// The volume and, where the system tells, the mount: no rename crosses two mounts of one volume either (bind mounts,
-/// as containers have them).
-#[cfg(target_os = "linux")]
-fn volume(path: &Path) -> io::Result<(u64, Option<u64>)> {
-    use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-    use std::os::unix::fs::MetadataExt;
-    let device = std::fs::metadata(path)?.dev();
-    let told = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID).ok();
-    let told = told.filter(|told| StatxFlags::from_bits_retain(told.stx_mask).contains(StatxFlags::MNT_ID));
-    Ok((device, told.map(|told| told.stx_mnt_id)))
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn volume(path: &Path) -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(std::fs::metadata(path)?.dev())
+    let same = same_volume(deliver, staging).map_err(|error| deliver_fault(deliver, &error))?;
+    if same { Ok(()) } else { Err(other_volume(deliver, staging)) }
 }
 
 fn other_volume(deliver: &Path, staging: &Path) -> Fault {
@@ -784,12 +765,6 @@ fn other_volume(deliver: &Path, staging: &Path) -> Fault {
             "{staging} n'est pas sur le même volume ou montage que {deliver} : un fichier ne pourrait y apparaître d'un seul coup. Donnez à `staging` un dossier du volume de `deliver`, dans le même montage, que personne ne surveille"
         ),
     )
-}
-
-#[cfg(not(unix))]
-#[allow(clippy::unnecessary_wraps)] // the system itself refuses to move a file across volumes without a copy
-fn check_volume(_: &Path, _: &Path) -> Result<(), Fault> {
-    Ok(())
 }
 
 fn staging_lost(dir: &Path, items: usize) -> Fault {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::launcher::{Kind, Tls};
 use crate::config::{Config, Launcher, Places, Remark};
+use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
 use crate::text;
@@ -111,7 +112,8 @@ fn deliver(launcher: &Launcher) -> Option<Remark> {
 /// Publishing is one rename, which exists only within a volume.
 fn volumes(launcher: &Launcher) -> Option<Remark> {
     let (deliver, staging) = (&launcher.deliver, staging_root(launcher));
-    let other = deliver.is_dir() && !same_volume(nearest(&staging)?, deliver);
+    // what cannot be asked is told by the first delivery
+    let other = deliver.is_dir() && !same_volume(nearest(&staging)?, deliver).unwrap_or(true);
     let text = other.then(|| other_volume(&staging, deliver, launcher.staging.is_some()))?;
     Some(remark(launcher, staging_option(launcher), text))
 }
@@ -284,22 +286,6 @@ fn within(path: &Path, folder: &Path) -> bool {
     real(path).starts_with(real(folder))
 }
 
-#[cfg(unix)]
-fn same_volume(one: &Path, other: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (fs::metadata(one), fs::metadata(other)) {
-        (Ok(one), Ok(other)) => one.dev() == other.dev(),
-        // what cannot be asked is told by the first delivery
-        _ => true,
-    }
-}
-
-/// The drive letter or share decides.
-#[cfg(not(unix))]
-fn same_volume(one: &Path, other: &Path) -> bool {
-    real(one).components().next() == real(other).components().next()
-}
-
 fn writable(folder: &Path) -> bool {
     may(folder, true)
 }
@@ -392,13 +378,6 @@ mod tests {
         let dir = tree();
         assert_eq!(nearest(&dir.path().join("wait/a/b/c")), Some(dir.path().join("wait").as_path()));
         assert_eq!(nearest(Path::new("no-such-folder/x")), Some(Path::new(".")));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn two_volumes_are_told_apart() {
-        assert!(!same_volume(Path::new("/proc"), Path::new("/")));
-        assert!(same_volume(Path::new("/"), Path::new("/")));
     }
 
     #[test]
