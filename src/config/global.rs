@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 
+use super::launcher::Alert;
 use super::section::{Options, Report};
-use super::{Overrides, value};
+use super::{Address, Overrides, value};
 use crate::event::Level;
+use crate::secret::Secret;
 use crate::text;
 use crate::text::Lang;
 
@@ -37,6 +39,18 @@ pub struct Global {
     pub syslog: bool,
     /// `service`: the name in syslog.
     pub service: String,
+    /// `metrics`: where /metrics, /healthz and /readyz are served.
+    pub metrics: Option<Address>,
+    /// `alert`: where failing launchers without an `alert` of their own are reported.
+    pub alert: Vec<Alert>,
+    /// `alert_server`, with the port of submission (RFC 6409) where none is written.
+    pub alert_server: Option<Address>,
+    /// `alert_account`.
+    pub alert_account: Option<String>,
+    /// `alert_password`.
+    pub alert_password: Option<Secret>,
+    /// `alert_from`.
+    pub alert_from: Option<String>,
     /// Where each option stands.
     pub places: super::Places,
 }
@@ -101,6 +115,14 @@ impl Global {
             facility: facility.unwrap_or(DAEMON),
             syslog: options.yes("syslog", as_stunnel && cfg!(unix)),
             service: options.text("service").unwrap_or(if as_stunnel { "stunnel" } else { "pertuis" }).to_owned(),
+            metrics: options.get("metrics", value::address),
+            alert: options.list("alert", value::alert),
+            alert_server: options
+                .get("alert_server", value::server)
+                .map(|(host, port)| Address { host: Some(host), port: port.unwrap_or(SUBMISSION) }),
+            alert_account: options.get("alert_account", value::some),
+            alert_password: options.get("alert_password", value::secret),
+            alert_from: options.get("alert_from", value::some),
             places: options.places(),
         };
         if global.foreground == Foreground::No {
@@ -133,5 +155,7 @@ pub(super) fn default_state() -> PathBuf {
     PathBuf::from("/var/lib/pertuis")
 }
 
+/// RFC 6409, 3.1.
+const SUBMISSION: u16 = 587;
 /// The facility of RFC 5424, 6.2.1.
 const DAEMON: u8 = 3;

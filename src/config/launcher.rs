@@ -3,14 +3,15 @@
 //! Values only, already valid: patterns are compiled, secrets read, durations and sizes in their own types;
 //! directories are named, not looked at.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::global::Defaults;
 use super::option::Level;
 use super::pattern::Pattern;
+use super::schedule::Interval;
 use super::section::{Options, Report};
+use super::template::Template;
 use super::{Address, Places, Trust, ini, trust, value};
 use crate::model::{Disposition, ServiceName};
 use crate::secret::Secret;
@@ -58,20 +59,48 @@ pub struct Launcher {
     pub filter_from: Vec<Pattern>,
     /// `filter_subject`.
     pub filter_subject: Vec<Pattern>,
+    /// `take`.
+    pub take: Take,
     /// `inline`.
     pub inline: bool,
+    /// `nested`.
+    pub nested: bool,
+    /// `empty = message`: the .eml of a message without any document is delivered.
+    pub empty_message: bool,
     /// `max_size`, bytes.
     pub max_size: u64,
+    /// `max_unpacked`, bytes.
+    pub max_unpacked: u64,
+    /// `max_entries`.
+    pub max_entries: usize,
+    /// `max_depth`.
+    pub max_depth: usize,
     /// `deliver`.
     pub deliver: PathBuf,
     /// `staging`; `None`: `.pertuis-staging` beside `deliver`.
     pub staging: Option<PathBuf>,
+    /// `name`.
+    pub template: Template,
+    /// `group = folder` with its `folder_name`; `None`: files side by side.
+    pub folder: Option<Template>,
+    /// `index`.
+    pub index: Index,
     /// `after`.
     pub after: Disposition,
     /// `after_empty`.
     pub after_empty: Disposition,
+    /// `keep`: how long `after = delete` and `move` wait after delivery.
+    pub keep: Duration,
     /// `interval`.
-    pub interval: Duration,
+    pub interval: Interval,
+    /// `idle`.
+    pub idle: bool,
+    /// `proxy`.
+    pub proxy: Option<Proxy>,
+    /// `alert`: its own ones, else those of the whole program.
+    pub alert: Vec<Alert>,
+    /// `alert_after`.
+    pub alert_after: Duration,
     /// `quarantine`; `None`: below `state`.
     pub quarantine: Option<PathBuf>,
     /// `settle`.
@@ -83,6 +112,8 @@ pub struct Launcher {
 pub enum Kind {
     /// `imap`.
     Imap,
+    /// `pop3` (`pop`).
+    Pop3,
     /// `directory` (`repertoire`).
     Directory,
 }
@@ -92,6 +123,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Imap => "imap",
+            Self::Pop3 => "pop3",
             Self::Directory => "directory",
         }
     }
@@ -102,6 +134,8 @@ impl Kind {
 pub enum Tls {
     /// TLS from the first byte (RFC 8314, 3).
     Implicit,
+    /// STARTTLS (RFC 9051, 6.2.1) or STLS (RFC 2595, 4).
+    StartTls,
     /// None; only towards loopback unless `allow_clear_text = yes`.
     None,
 }
@@ -115,6 +149,67 @@ pub enum Auth {
     Login,
     /// SASL PLAIN (RFC 4616).
     Plain,
+    /// SASL CRAM-MD5 (RFC 2195).
+    CramMd5,
+    /// SASL SCRAM-SHA-256 (RFC 5802, 7677).
+    ScramSha256,
+    /// POP3's APOP (RFC 1939, 7).
+    Apop,
+}
+
+/// `take`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Take {
+    /// What is attached.
+    #[default]
+    Attachments,
+    /// The message itself.
+    Message,
+    /// Both.
+    Both,
+}
+
+/// `index`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Index {
+    /// None.
+    #[default]
+    None,
+    /// JSON.
+    Json,
+    /// XML.
+    Xml,
+    /// CSV.
+    Csv,
+}
+
+/// `alert`: where a failing launcher is reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// A mail to this address.
+    Mail(String),
+    /// A POST to this URL.
+    Web(String),
+}
+
+/// `proxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its protocol.
+    pub kind: ProxyKind,
+    /// Where it is.
+    pub address: Address,
+    /// What it asks for.
+    pub login: Option<(String, Secret)>,
+}
+
+/// See [`Proxy::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// HTTP CONNECT (RFC 9110, 9.3.6).
+    Http,
+    /// SOCKS 5 (RFC 1928, 1929); the proxy resolves the name.
+    Socks5,
 }
 
 /// `since`.
@@ -129,17 +224,16 @@ pub enum Since {
 impl Launcher {
     /// Reads a section; `None` when it lacks what a launcher is made of (reported).
     pub(super) fn build(name: ServiceName, options: &Options, report: &mut Report) -> Option<Self> {
-        let kind = if options.level == Level::Directory { Kind::Directory } else { Kind::Imap };
+        let kind = kind(options);
         let complete = check_required(options, kind, report);
         if name.as_str().trim().is_empty() {
             report.mistake(&options.place, no_name());
         }
-        let tls = if word(options, "tls").as_deref() == Some("none") { Tls::None } else { Tls::Implicit };
-        let server = options.get("server", value::server).map(|(host, port)| Address {
-            host: Some(host),
-            port: port.unwrap_or(if tls == Tls::None { IMAP } else { IMAPS }),
-        });
-        let launcher = Self {
+        let tls = tls(options);
+        let server = options
+            .get("server", value::server)
+            .map(|(host, port)| Address { host: Some(host), port: port.unwrap_or(usual_port(kind, tls)) });
+        let mut launcher = Self {
             name,
             places: options.places(),
             kind,
@@ -152,24 +246,39 @@ impl Launcher {
             password: password(options, server.as_ref()),
             auth: auth(options),
             source: source(options, kind),
-            subfolders: false,
+            subfolders: options.yes("subfolders", false),
             unseen_only: options.yes("unseen_only", false),
             since: options.get("since", value::since),
             filter: options.list("filter", Pattern::parse),
             filter_from: options.list("filter_from", Pattern::parse),
             filter_subject: options.list("filter_subject", Pattern::parse),
+            take: take(options),
             inline: options.yes("inline", false),
+            nested: options.yes("nested", false),
+            empty_message: word(options, "empty").as_deref() == Some("message"),
             max_size: options.get("max_size", value::size).unwrap_or(largest(kind)),
+            max_unpacked: options.get("max_unpacked", value::size).unwrap_or(UNPACKED),
+            max_entries: count(options, "max_entries", ENTRIES),
+            max_depth: count(options, "max_depth", DEPTH),
             deliver: options.get("deliver", value::path).unwrap_or_default(),
             staging: options.get("staging", value::path),
+            template: options.get("name", Template::document).unwrap_or_else(Template::own_name),
+            folder: folder(options),
+            index: index(options),
             after: after(options, "after", kind, report),
             after_empty: after(options, "after_empty", kind, report),
-            interval: options.get("interval", value::interval).unwrap_or(INTERVAL),
+            keep: options.get("keep", value::duration).unwrap_or_default(),
+            interval: options.get("interval", Interval::parse).unwrap_or(Interval::Every(INTERVAL)),
+            idle: options.yes("idle", true),
+            proxy: options.get("proxy", value::proxy),
+            alert: alert(options),
+            alert_after: options.get("alert_after", value::duration).unwrap_or(ALERT_AFTER),
             quarantine: options.get("quarantine", value::path),
             settle: options.get("settle", value::duration).unwrap_or(SETTLE),
             server,
         };
         launcher.check_clear_text(options, report);
+        launcher.check_pop3(options, report);
         launcher.check_directories(options, report);
         complete.then_some(launcher)
     }
@@ -177,9 +286,32 @@ impl Launcher {
     /// `tls = none` shows password and mails to everyone on the way.
     fn check_clear_text(&self, options: &Options, report: &mut Report) {
         let Some(host) = self.server.as_ref().and_then(|server| server.host.as_deref()) else { return };
-        if self.tls == Tls::None && !is_loopback(host) && !options.yes("allow_clear_text", false) {
+        if self.tls == Tls::None && !value::is_loopback(host) && !options.yes("allow_clear_text", false) {
             report.mistake(options.place_of("tls"), clear_text(host));
         }
+    }
+
+    /// POP3 knows one folder, and no marks on its messages.
+    fn check_pop3(&mut self, options: &Options, report: &mut Report) {
+        if self.kind != Kind::Pop3 {
+            if self.auth == Auth::Apop {
+                let text = text!("auth = apop is POP3's alone", "auth = apop n'existe qu'en POP3");
+                report.mistake(options.place_of("auth"), text);
+            }
+            return;
+        }
+        let asked = [
+            ("source", !self.source.eq_ignore_ascii_case(INBOX)),
+            ("subfolders", self.subfolders),
+            ("unseen_only", self.unseen_only),
+        ];
+        for (name, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+            // a default of the preamble is meant for the others
+            if options.last(name).is_some_and(|entry| !entry.inherited) {
+                report.mistake(options.place_of(name), not_in_pop3(name));
+            }
+        }
+        (self.source, self.subfolders, self.unseen_only, self.idle) = (INBOX.to_owned(), false, false, false);
     }
 
     /// Nothing may appear in `deliver` but finished files, and nothing that is delivered may be taken again.
@@ -215,14 +347,76 @@ fn auth(options: &Options) -> Auth {
     match word(options, "auth").as_deref() {
         Some("login") => Auth::Login,
         Some("plain") => Auth::Plain,
+        Some("crammd5") => Auth::CramMd5,
+        Some("scramsha256") => Auth::ScramSha256,
+        Some("apop") => Auth::Apop,
         _ => Auth::Auto,
     }
+}
+
+fn kind(options: &Options) -> Kind {
+    match word(options, "launcher").as_deref() {
+        _ if options.level == Level::Directory => Kind::Directory,
+        Some("pop3" | "pop") => Kind::Pop3,
+        _ => Kind::Imap,
+    }
+}
+
+fn tls(options: &Options) -> Tls {
+    match word(options, "tls").as_deref() {
+        Some("none") => Tls::None,
+        Some("starttls") => Tls::StartTls,
+        _ => Tls::Implicit,
+    }
+}
+
+fn usual_port(kind: Kind, tls: Tls) -> u16 {
+    match (kind, tls) {
+        (Kind::Pop3, Tls::Implicit) => POP3S,
+        (Kind::Pop3, _) => POP3,
+        (_, Tls::Implicit) => IMAPS,
+        _ => IMAP,
+    }
+}
+
+fn take(options: &Options) -> Take {
+    match word(options, "take").as_deref() {
+        Some("message") => Take::Message,
+        Some("both") => Take::Both,
+        _ => Take::Attachments,
+    }
+}
+
+fn folder(options: &Options) -> Option<Template> {
+    let grouped = word(options, "group").as_deref() == Some("folder");
+    grouped.then(|| options.get("folder_name", Template::folder).unwrap_or_else(Template::key))
+}
+
+fn index(options: &Options) -> Index {
+    match word(options, "index").as_deref() {
+        Some("json") => Index::Json,
+        Some("xml") => Index::Xml,
+        Some("csv") => Index::Csv,
+        _ => Index::None,
+    }
+}
+
+fn count(options: &Options, name: &str, default: usize) -> usize {
+    options.get(name, value::number).and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
+}
+
+/// A section's own alerts replace those before the first section (contract, section 1: inheritance).
+fn alert(options: &Options) -> Vec<Alert> {
+    let entries: Vec<_> = options.good().filter(|entry| entry.row.name == "alert").collect();
+    let own = entries.iter().any(|entry| !entry.inherited);
+    let entries = entries.into_iter().filter(|entry| !(own && entry.inherited));
+    entries.filter_map(|entry| value::alert(&entry.value).ok()).collect()
 }
 
 /// A mailbox folder as it is written; a directory made absolute.
 fn source(options: &Options, kind: Kind) -> String {
     match kind {
-        Kind::Imap => options.text("source").unwrap_or("INBOX").to_owned(),
+        Kind::Imap | Kind::Pop3 => options.text("source").unwrap_or(INBOX).to_owned(),
         Kind::Directory => {
             let path = options.get("source", value::path).unwrap_or_default();
             path.to_string_lossy().into_owned()
@@ -247,7 +441,7 @@ fn password(options: &Options, server: Option<&Address>) -> Option<Secret> {
 fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disposition {
     let Some(wanted) = options.get(name, value::after) else { return Disposition::Leave };
     let inherited = options.last(name).is_some_and(|entry| entry.inherited);
-    match (kind, wanted) {
+    match (kind, wanted.clone()) {
         (Kind::Directory, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
             if !inherited {
                 report.mistake(options.place_of(name), not_for_directories(name));
@@ -255,16 +449,23 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
             Disposition::Leave
         }
         (Kind::Directory, Disposition::Move(to)) if inherited && !Path::new(&to).is_absolute() => Disposition::Leave,
+        (Kind::Pop3, Disposition::Leave | Disposition::Delete) => wanted,
+        (Kind::Pop3, _) => {
+            if !inherited {
+                report.mistake(options.place_of(name), not_for_pop3(name));
+            }
+            Disposition::Leave
+        }
         (Kind::Directory, Disposition::Move(to)) => {
             Disposition::Move(value::path(&to).unwrap_or_default().to_string_lossy().into_owned())
         }
-        (_, wanted) => wanted,
+        (Kind::Imap | Kind::Directory, wanted) => wanted,
     }
 }
 
 fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
     let required: &[&str] = match kind {
-        Kind::Imap => &["server", "account", "password", "deliver"],
+        Kind::Imap | Kind::Pop3 => &["server", "account", "password", "deliver"],
         Kind::Directory => &["source", "deliver"],
     };
     if options.is_kind_unknown() {
@@ -292,13 +493,9 @@ pub fn quarantine_below(state: &Path) -> PathBuf {
     state.join("quarantine")
 }
 
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn largest(kind: Kind) -> u64 {
     match kind {
-        Kind::Imap => 150 << 20,
+        Kind::Imap | Kind::Pop3 => 150 << 20,
         Kind::Directory => 4 << 30,
     }
 }
@@ -345,6 +542,20 @@ fn moved_inside(name: &str) -> Text {
     )
 }
 
+fn not_for_pop3(name: &str) -> Text {
+    text!(
+        "{name}: POP3 can only leave or delete a message",
+        "{name} : POP3 ne sait que laisser ou supprimer un message (leave, delete)"
+    )
+}
+
+fn not_in_pop3(name: &str) -> Text {
+    text!(
+        "{name}: POP3 has one folder and no marks of what was read; use launcher = imap",
+        "{name} : POP3 n'a qu'un dossier et ne marque pas ce qui est lu ; utiliser lanceur = imap"
+    )
+}
+
 fn not_for_directories(name: &str) -> Text {
     text!(
         "{name}: a file can be left, moved or deleted: leave, move DIR, delete",
@@ -356,6 +567,20 @@ fn not_for_directories(name: &str) -> Text {
 const IMAP: u16 = 143;
 /// RFC 8314, 7.3.
 const IMAPS: u16 = 993;
+/// RFC 1939, 3.
+const POP3: u16 = 110;
+/// RFC 8314, 7.3.
+const POP3S: u16 = 995;
+/// The folder that every mailbox has (RFC 9051, 5.1), whatever its case.
+const INBOX: &str = "INBOX";
+/// `max_unpacked`.
+const UNPACKED: u64 = 2 << 30;
+/// `max_entries`.
+const ENTRIES: usize = 20_000;
+/// `max_depth`.
+const DEPTH: usize = 8;
+/// `alert_after`.
+const ALERT_AFTER: Duration = Duration::from_mins(15);
 /// `interval`.
 const INTERVAL: Duration = Duration::from_mins(5);
 /// `settle`.

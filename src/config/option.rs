@@ -9,6 +9,7 @@
 
 use super::ini::fold;
 use super::rows::ROWS;
+use super::template::Template;
 use super::value;
 use crate::text;
 use crate::text::{Lang, Text};
@@ -92,8 +93,16 @@ pub enum Kind {
     Duration,
     /// See [`value::duration_or_never`].
     DurationOrNever,
-    /// See [`value::interval`].
+    /// See [`Interval`](super::schedule::Interval).
     Interval,
+    /// See [`Template::document`](super::template::Template::document).
+    Name,
+    /// See [`Template::folder`](super::template::Template::folder).
+    FolderName,
+    /// See [`value::proxy`].
+    Proxy,
+    /// See [`value::alert`].
+    Alert,
     /// See [`value::size`].
     Size,
     /// See [`value::address`].
@@ -203,7 +212,12 @@ impl Row {
 
     /// The value as it may be shown.
     pub fn shown<'v>(&self, value: &'v str) -> &'v str {
-        if matches!(self.kind, Kind::Secret) { "***" } else { value }
+        let hidden = match self.kind {
+            Kind::Secret => true,
+            Kind::Proxy => value.contains('@'),
+            _ => false,
+        };
+        if hidden { "***" } else { value }
     }
 }
 
@@ -271,7 +285,11 @@ impl Kind {
             Self::Number => check(value::number(value)),
             Self::Duration => check(value::duration(value)),
             Self::DurationOrNever => check(value::duration_or_never(value)),
-            Self::Interval => check(value::interval(value)),
+            Self::Interval => check(super::schedule::Interval::parse(value)),
+            Self::Name => check(Template::document(value)),
+            Self::FolderName => check(Template::folder(value)),
+            Self::Proxy => check(value::proxy(value)),
+            Self::Alert => check(value::alert(value)),
             Self::Size => check(value::size(value)),
             Self::Address => check(value::address(value)),
             Self::Server => check(value::server(value)),

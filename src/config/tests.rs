@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::launcher::{Kind, Since};
+use super::schedule::Interval::Every as every;
 use super::tunnel::{Failover, Setting, Side, Sni};
 use super::*;
 use crate::event::Level;
@@ -125,7 +126,7 @@ fn every_invalid_file_fails_with_a_place() {
 #[test]
 fn five_mistakes_give_five_lines() {
     let text =
-        "verfy = 2\n[t]\nclient = maybe\naccept = 70000\nconnect = h:1\nTIMEOUTidle = 5x\n[l]\nlauncher = pop3\n";
+        "verfy = 2\n[t]\nclient = maybe\naccept = 70000\nconnect = h:1\nTIMEOUTidle = 5x\n[l]\nlauncher = o365\n";
     let mistakes = load_text(text).unwrap_err();
     let places: Vec<String> = mistakes.iter().map(|m| m.place.to_string()).collect();
     assert_eq!(places, ["t.ini:1", "t.ini:3", "t.ini:4", "t.ini:6", "t.ini:8"], "{}", lines(&mistakes).join("\n"));
@@ -169,7 +170,7 @@ fn defaults_of_the_preamble_reach_later_sections_and_repeatable_ones_add_up() {
     assert_eq!(targets, ["first:1", "second:2"]);
     assert_eq!(tunnel.timeout_close, Duration::from_secs(5));
     assert_eq!(tunnel.trust.check, Check::Pinned);
-    assert_eq!(launcher.interval, Duration::from_hours(1));
+    assert_eq!(launcher.interval, every(Duration::from_hours(1)));
     assert_eq!(launcher.filter.len(), 2);
     assert_eq!((launcher.trust.check, &launcher.trust.ca_file), (Check::Chain, &None));
 }
@@ -394,12 +395,12 @@ fn values_of_a_launcher_arrive_typed() {
     assert_eq!(launcher.since, Some(Since::Date(jiff::civil::date(2024, 1, 31))));
     assert_eq!(launcher.after, Disposition::Move("Done".to_owned()));
     assert_eq!(launcher.after_empty, Disposition::Delete);
-    assert_eq!(launcher.interval, Duration::from_secs(90));
+    assert_eq!(launcher.interval, every(Duration::from_secs(90)));
     assert!(launcher.inline && !launcher.enabled && launcher.unseen_only);
     assert_eq!(launcher.trust.check, Check::Pinned);
     let plain = imap("");
     assert_eq!((plain.source.as_str(), plain.max_size, plain.enabled), ("INBOX", 150 << 20, true));
-    assert_eq!(plain.interval, Duration::from_mins(5));
+    assert_eq!(plain.interval, every(Duration::from_mins(5)));
     let directory = good(&format!("{DIRECTORY}after = déplacer /srv/done")).launchers.remove(0);
     assert_eq!((directory.kind, directory.max_size), (Kind::Directory, 4 << 30));
     assert_eq!(directory.settle, Duration::from_secs(30));
@@ -407,34 +408,43 @@ fn values_of_a_launcher_arrive_typed() {
 }
 
 #[test]
+fn pop3_has_its_own_ports_and_none_of_what_only_folders_have() {
+    let section = "[l]\nlanceur = POP\nserveur = pop.example.test\ncompte = a\nmot_de_passe = b\nlivrer = /w\n";
+    let launcher = good(&format!("idle = yes\nsubfolders = yes\n{section}chemin_source = inbox\n")).launchers.remove(0);
+    assert_eq!((launcher.kind, launcher.server.unwrap().port), (Kind::Pop3, 995));
+    assert!(!launcher.subfolders && !launcher.idle);
+    let launcher = good(&format!("{section}tls = starttls\nauth = apop\nafter = delete\n")).launchers.remove(0);
+    assert_eq!((launcher.server.unwrap().port, launcher.auth), (110, launcher::Auth::Apop));
+    for more in ["source = INBOX/Factures", "subfolders = yes", "unseen_only = yes", "after = seen", "after = move X"] {
+        let mistakes = lines(&load_text(&format!("{section}{more}\n")).unwrap_err());
+        assert!(mistakes.len() == 1 && mistakes[0].contains("POP3"), "{more}: {mistakes:?}");
+    }
+    assert!(imap_mistakes("auth = apop")[0].contains("POP3"));
+}
+
+#[test]
+fn a_sections_own_alerts_replace_those_before_it() {
+    let text =
+        "alert = mailto:a@x.test\nalert = https://hook.test/1\n[l]\nlauncher = directory\nsource = /in\ndeliver = /w\n";
+    assert_eq!(good(text).launchers[0].alert.len(), 2);
+    let own = good(&format!("{text}alert = mailto:b@x.test\n")).launchers.remove(0).alert;
+    assert_eq!(own, [launcher::Alert::Mail("b@x.test".to_owned())]);
+    for bad in
+        ["alert = mailto:nobody", "alert = http://x.test/", "alert = x", "proxy = ftp://h:1", "proxy = http://u:p@h"]
+    {
+        let mistakes = imap_mistakes(bad);
+        assert!(mistakes.len() == 1 && mistakes[0].contains("expected"), "{bad}: {mistakes:?}");
+    }
+}
+
+#[test]
 fn what_launchers_cannot_do_yet_is_said() {
-    for more in [
-        "tls = starttls",
-        "auth = xoauth2",
-        "take = message",
-        "take = both",
-        "nested = yes",
-        "empty = message",
-        "subfolders = yes",
-        "name = {key}",
-        "group = folder",
-        "index = json",
-        "keep = 1h",
-        "idle = yes",
-        "interval = */5 * * * *",
-        "proxy = http://x",
-        "alert = mailto:x@y",
-        "after = category X",
-        "client_id = x",
-        "provider = google",
-        "envelope = helios",
-        "folder_name = {key}",
-    ] {
+    for more in ["auth = xoauth2", "after = category X", "client_id = x", "provider = google", "envelope = helios"] {
         let mistakes = imap_mistakes(more);
         assert_eq!(mistakes.len(), 1, "{more}: {mistakes:?}");
         assert!(mistakes[0].contains("not in this version"), "{more}: {mistakes:?}");
     }
-    for kind in ["pop3", "POP", "o365", "adullact"] {
+    for kind in ["o365", "adullact"] {
         let mistakes = lines(&load_text(&format!("[l]\nlauncher = {kind}\ncompte = a\nlivrer = /w\n")).unwrap_err());
         assert!(
             mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: ") && mistakes[0].contains("not in this version"),

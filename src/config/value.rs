@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 
-use super::launcher::Since;
+use super::launcher::{Alert, Proxy, ProxyKind, Since};
 use super::tunnel::{Setting, Side, SocketOption};
 use super::{Address, ini};
 use crate::event::Level;
@@ -56,20 +56,6 @@ pub fn duration_or_never(value: &str) -> Result<Option<Duration>, Text> {
     match value.strip_prefix('-') {
         Some(rest) => duration(rest).map(|_| None),
         None => duration(value).map(Some),
-    }
-}
-
-/// A duration, or a cron expression of five fields: the latter is known, but not in this version.
-///
-/// # Errors
-/// Neither, or zero.
-pub fn interval(value: &str) -> Result<Duration, Text> {
-    if value.split_whitespace().count() == 5 {
-        return Err(not_yet(value));
-    }
-    match duration(value)? {
-        Duration::ZERO => Err(text!("an interval is at least one second", "un intervalle vaut au moins une seconde")),
-        some => Ok(some),
     }
 }
 
@@ -308,6 +294,82 @@ pub fn after(value: &str) -> Result<Disposition, Text> {
             "{value:?} : attendu leave, seen, flag, move DOSSIER ou delete"
         )),
     }
+}
+
+/// `alert`: `mailto:ADDRESS`, or an `https` address; plain `http` only towards loopback.
+///
+/// # Errors
+/// Anything else.
+pub fn alert(value: &str) -> Result<Alert, Text> {
+    let url = |scheme: &str| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    if url("mailto:") {
+        let address = value["mailto:".len()..].trim();
+        let complete = address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && may_be_host(host));
+        if complete && !address.contains(char::is_whitespace) {
+            return Ok(Alert::Mail(address.to_owned()));
+        }
+    } else if url("https://") || url("http://") {
+        let rest = &value[value.find("//").map_or(0, |at| at + 2)..];
+        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = host.rsplit('@').next().unwrap_or_default();
+        let name = server(host)?.0;
+        if url("https://") || is_loopback(&name) {
+            return Ok(Alert::Web(value.to_owned()));
+        }
+    }
+    Err(text!(
+        "expected mailto:ADDRESS or https://… (plain http only towards this machine)",
+        "attendu mailto:ADRESSE ou https://… (http en clair seulement vers cette machine)"
+    ))
+}
+
+/// `proxy`: `http://[user:secret@]host:port` or `socks5://[user:secret@]host:port`.
+///
+/// # Errors
+/// Anything else; the sentence holds no secret.
+pub fn proxy(value: &str) -> Result<Proxy, Text> {
+    let wrong = || {
+        text!(
+            "expected http://[user:password@]host:port or socks5://[user:password@]host:port",
+            "attendu http://[compte:secret@]hôte:port ou socks5://[compte:secret@]hôte:port"
+        )
+    };
+    let (scheme, rest) = value.split_once("://").ok_or_else(wrong)?;
+    let kind = match scheme.to_ascii_lowercase().as_str() {
+        "http" => ProxyKind::Http,
+        "socks5" | "socks5h" => ProxyKind::Socks5,
+        _ => return Err(wrong()),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (login, host) = rest.rsplit_once('@').map_or((None, rest), |(login, host)| (Some(login), host));
+    let (host, port) = server(host).map_err(|_| wrong())?;
+    let login = login.map(|login| {
+        let (user, secret) = login.split_once(':').unwrap_or((login, ""));
+        (percent_decoded(user), Secret::new(percent_decoded(secret)))
+    });
+    Ok(Proxy { kind, address: Address { host: Some(host), port: port.ok_or_else(wrong)? }, login })
+}
+
+/// RFC 3986, 2.1; what is no escape stays.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        if let (b'%', Some(high), Some(low)) = (first, hex(0), hex(1)) {
+            bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+            rest = &after[2..];
+        } else {
+            bytes.push(first);
+            rest = after;
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a name or an address is this machine's own.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An IP address (`checkIP`).
@@ -702,8 +764,6 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(duration_or_never("-1").unwrap(), None);
-        assert!(interval("0").is_err());
-        assert!(interval("*/5 * * * *").unwrap_err().en.contains("not in this version"));
     }
 
     #[test]
@@ -843,7 +903,7 @@ mod tests {
         fn no_value_makes_a_parser_panic(value in "\\PC{0,40}") {
             let _ = (duration(&value), size(&value), address(&value), server(&value), debug(&value, true));
             let _ = (socket(&value), tls_version(&value), tls_option(&value), pin(&value), since(&value), after(&value));
-            let _ = (interval(&value), number(&value), ip(&value), yes_no(&value), path(&value));
+            let _ = (proxy(&value), alert(&value), number(&value), ip(&value), yes_no(&value), path(&value));
         }
 
         #[test]

@@ -5,9 +5,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::publish::sync_directory;
+use super::spool::SpoolFile;
 
 /// One launcher's folder of the quarantine.
 #[derive(Debug)]
@@ -23,12 +24,13 @@ impl Quarantine {
 
     /// Puts an item into quarantine under its `{key}`: a copy of `body`, if there is one, named `{key}.EXTENSION`,
     /// and the reason. Done again with the same key it replaces both.
-    pub fn put(&self, key: &str, body: Option<(&Path, &str)>, reason: &str) -> io::Result<PathBuf> {
+    pub fn put(&self, key: &str, body: Option<(&SpoolFile, &str)>, reason: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.dir)?;
         if let Some((body, extension)) = body {
             let target = self.dir.join(format!("{key}.{extension}"));
-            fs::copy(body, &target)?;
-            File::open(&target)?.sync_all()?;
+            let mut copy = File::create(&target)?;
+            io::copy(&mut body.open()?, &mut copy)?;
+            copy.sync_all()?;
         }
         let path = self.dir.join(format!("{key}.reason.txt"));
         let mut file = File::create(&path)?;
@@ -42,12 +44,15 @@ impl Quarantine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::spool::Spool;
+    use crate::model::ItemKey;
 
     #[test]
     fn an_item_stands_beside_its_reason() {
         let dir = tempfile::tempdir().unwrap();
-        let body = dir.path().join("body");
-        fs::write(&body, "From: a").unwrap();
+        let mut body = Spool::open(dir.path()).unwrap().create(&ItemKey::new("k"));
+        body.write_all(b"From: a").unwrap();
+        let body = body.finish().unwrap();
         let quarantine = Quarantine::new(dir.path().join("q"));
         let reason = quarantine.put("42-abc", Some((&body, "eml")), "too deep").unwrap();
         assert_eq!(fs::read_to_string(reason).unwrap(), "too deep\n");

@@ -1,4 +1,4 @@
-//! The spool: bodies as the server sent them, one file for each item, below `state`.
+//! The spool: bodies as the server sent them, small ones in memory, larger ones in a file for each item below `state`.
 //!
 //! Not the staging folder: nothing here is ever published. Files are written with plain blocking calls, because a
 //! launcher runs on a thread of its own; no fsync, because a body can always be fetched again until its item is
@@ -6,8 +6,9 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::publish::sync_directory;
 use crate::model::{Digest, ItemKey};
@@ -25,18 +26,18 @@ impl Spool {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// Starts the file of an item; one that was there is replaced at `finish`.
-    pub fn create(&self, key: &ItemKey) -> io::Result<SpoolWriter> {
+    /// Starts the body of an item; one that was there is replaced at `finish`.
+    pub fn create(&self, key: &ItemKey) -> SpoolWriter {
         let path = self.path(key);
         let part = path.with_extension(PART);
-        Ok(SpoolWriter { file: Some(File::create(&part)?), part, path, size: 0 })
+        SpoolWriter { held: Vec::new(), file: None, part, path, size: 0 }
     }
 
     /// The finished file of an item, if it is there.
     pub fn find(&self, key: &ItemKey) -> Option<SpoolFile> {
         let path = self.path(key);
         let size = fs::metadata(&path).ok()?.len();
-        Some(SpoolFile { path, size })
+        Some(SpoolFile { body: Body::File(path), size })
     }
 
     /// Removes the file of an item; one that is not there is no error.
@@ -75,18 +76,44 @@ impl Spool {
     }
 }
 
-/// A finished body.
+/// A finished body; clones are of the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpoolFile {
-    /// Where it is.
-    pub path: PathBuf,
+    body: Body,
     /// Bytes.
     pub size: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Body {
+    Memory(Arc<Vec<u8>>),
+    File(PathBuf),
+}
+
+impl SpoolFile {
+    /// Reads it from its beginning.
+    pub fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(match &self.body {
+            Body::Memory(bytes) => Box::new(bytes.as_slice()),
+            Body::File(path) => Box::new(File::open(path)?),
+        })
+    }
+
+    /// Puts it into the spool as the body of `key`, in a file whatever its size.
+    pub fn keep(&self, spool: &Spool, key: &ItemKey) -> io::Result<()> {
+        let Body::Memory(bytes) = &self.body else { return Ok(()) };
+        let mut writer = spool.create(key);
+        writer.spill()?;
+        writer.write_all(bytes)?;
+        writer.finish().map(drop)
+    }
 }
 
 /// A body that is being written.
 #[derive(Debug)]
 pub struct SpoolWriter {
+    /// The bytes of a body that is small so far.
+    held: Vec<u8>,
     file: Option<File>,
     part: PathBuf,
     path: PathBuf,
@@ -108,16 +135,33 @@ impl SpoolWriter {
 
     /// The body is whole: gives it its name.
     pub fn finish(mut self) -> io::Result<SpoolFile> {
-        self.file = None;
-        super::publish::replace(&self.part, &self.path)?;
-        Ok(SpoolFile { path: self.path.clone(), size: self.size })
+        let body = if self.file.take().is_some() {
+            super::publish::replace(&self.part, &self.path)?;
+            Body::File(self.path.clone())
+        } else {
+            Body::Memory(Arc::new(std::mem::take(&mut self.held)))
+        };
+        Ok(SpoolFile { body, size: self.size })
+    }
+
+    /// Goes on in a file.
+    fn spill(&mut self) -> io::Result<&mut File> {
+        let mut file = File::create(&self.part)?;
+        file.write_all(&std::mem::take(&mut self.held))?;
+        Ok(self.file.insert(file))
     }
 }
 
 impl Write for SpoolWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let file = self.file.as_mut().ok_or_else(|| io::Error::other("spool file is finished"))?;
-        let written = file.write(bytes)?;
+        let written = match &mut self.file {
+            Some(file) => file.write(bytes)?,
+            None if self.held.len() + bytes.len() <= HELD => {
+                self.held.extend_from_slice(bytes);
+                bytes.len()
+            }
+            None => self.spill()?.write(bytes)?,
+        };
         self.size += written as u64;
         Ok(written)
     }
@@ -129,12 +173,16 @@ impl Write for SpoolWriter {
 
 impl Drop for SpoolWriter {
     fn drop(&mut self) {
-        // after `finish` the part has moved away and this finds nothing
-        let _ = fs::remove_file(&self.part);
+        if self.file.is_some() {
+            let _ = fs::remove_file(&self.part);
+        }
     }
 }
 
 const PART: &str = "part";
+/// Bodies up to so many bytes are held in memory: a file costs more than the mail is worth, and a crash loses nothing,
+/// since the source has it until it is delivered.
+const HELD: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -145,14 +193,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let spool = Spool::open(dir.path()).unwrap();
         let key = ItemKey::new("k");
-        let mut cut = spool.create(&key).unwrap();
-        cut.write_all(b"half").unwrap();
+        let mut cut = spool.create(&key);
+        cut.write_all(&vec![b'x'; HELD + 1]).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         drop(cut);
         assert_eq!((spool.find(&key), fs::read_dir(dir.path()).unwrap().count()), (None, 0));
-        let mut whole = spool.create(&key).unwrap();
+        for (size, files) in [(5, 0), (HELD + 5, 1)] {
+            let mut whole = spool.create(&key);
+            for piece in vec![b'y'; size].chunks(1000) {
+                whole.write_all(piece).unwrap();
+            }
+            let file = whole.finish().unwrap();
+            let mut read = Vec::new();
+            file.open().unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!((file.size, read), (size as u64, vec![b'y'; size]));
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), files);
+            file.keep(&spool, &key).unwrap();
+            assert_eq!(spool.find(&key).unwrap().size, size as u64);
+            spool.remove(&key).unwrap();
+        }
+        let mut whole = spool.create(&key);
         whole.write_all(b"whole").unwrap();
-        let file = whole.finish().unwrap();
-        assert_eq!((file.size, fs::read(&file.path).unwrap()), (5, b"whole".to_vec()));
+        whole.finish().unwrap().keep(&spool, &key).unwrap();
         spool.sweep(&HashSet::from([key.clone()])).unwrap();
         assert!(spool.find(&key).is_some());
         spool.sweep(&HashSet::new()).unwrap();

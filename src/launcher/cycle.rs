@@ -20,13 +20,13 @@ use crate::config::launcher::{quarantine_below, staging_beside};
 use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Recorded, RecordedFile, Stage};
 use crate::delivery::lock::Lock;
 use crate::delivery::quarantine::Quarantine;
-use crate::delivery::spool::Spool;
+use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::staging::Staging;
 use crate::delivery::{Published, publish, same_volume, sync_directory};
 use crate::document::names::numbered;
 use crate::event::{Event, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
-use crate::source::{Content, Cursor, Discovery, Fetched, Item, Keys, Source, SourceError};
+use crate::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
 
@@ -199,18 +199,17 @@ impl<'a> Cycle<'a> {
         }
         let cursor = self.ledger.cursor()?.map(Cursor);
         let discovery = source.discover(cursor.as_ref()).await?;
-        if discovery.keys == Keys::Reissued {
+        let reissued = discovery.items.iter().any(|item| item.reissued);
+        if reissued {
             self.recognise(source, &discovery.items).await?;
         }
-        if let Some(start) = discovery.start.as_ref().filter(|_| cursor.is_none() || discovery.keys == Keys::Reissued) {
+        if let Some(start) = discovery.start.as_ref().filter(|_| cursor.is_none() || reissued) {
             self.ledger.set_cursor(&start.0)?;
         }
         let fresh = self.admit(&discovery.items)?;
-        for batch in batches(&fresh) {
-            self.take(source, batch).await?;
-            if self.stop.is_cancelled() {
-                return Ok(()); // what is confirmed is acknowledged by the next cycle
-            }
+        self.take(source, &fresh).await?;
+        if self.stop.is_cancelled() {
+            return Ok(()); // what is confirmed is acknowledged by the next cycle
         }
         if !self.dry_run {
             self.acknowledge(source).await?;
@@ -256,7 +255,8 @@ impl<'a> Cycle<'a> {
     /// two equal messages that were both known are both known again, a third is new.
     async fn recognise(&mut self, source: &mut dyn Source, items: &[Item]) -> Result<(), End> {
         let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
-        let unknown = items.iter().zip(admissions).filter(|(_, admission)| *admission == Admission::New);
+        let is_unknown = |item: &Item, admission| item.reissued && admission == Admission::New;
+        let unknown = items.iter().zip(admissions).filter(|(item, admission)| is_unknown(item, *admission));
         let unknown: Vec<Item> = unknown.map(|(item, _)| item.clone()).collect();
         // what is listed under its new key already (an earlier cycle did not come to its end) answers for itself alone
         let mut taken = self.ledger.rows(items.iter().map(|item| &item.key))?;
@@ -309,9 +309,13 @@ impl<'a> Cycle<'a> {
         self.ledger.record(&[entry])
     }
 
-    /// Takes a batch: fetches and stages its items at the same time, then records, publishes and confirms what
-    /// arrived, also when the source failed half-way.
-    async fn take(&mut self, source: &mut dyn Source, batch: &[Item]) -> Result<(), End> {
+    /// Takes items: fetches and stages them at the same time, and in between records, publishes and confirms what
+    /// has arrived, a batch at a time; also when the source fails half-way. The source sees one call for all of them,
+    /// so that it never waits for the disk with nothing under way.
+    async fn take(&mut self, source: &mut dyn Source, items: &[Item]) -> Result<(), End> {
+        if items.is_empty() {
+            return Ok(());
+        }
         if !self.dry_run {
             self.raise_generation()?;
             boundary();
@@ -320,47 +324,66 @@ impl<'a> Cycle<'a> {
         let (spool, stop) = (self.spool.clone(), self.stop);
         let fetch = async {
             tokio::select! {
-                result = source.fetch(batch, &spool, sender) => result,
+                result = source.fetch(items, &spool, sender) => result,
                 () = stop.cancelled() => Ok(()),
             }
         };
-        let mut entries = Vec::new();
-        let (fetched, staged) = tokio::join!(fetch, self.stage_all(batch, receiver, &mut entries));
-        self.deliver(entries)?;
-        staged?;
+        let (fetched, taken) = tokio::join!(fetch, self.take_all(items, receiver));
+        taken?;
         Ok(fetched?)
     }
 
-    async fn stage_all(
-        &mut self,
-        batch: &[Item],
-        mut fetched: mpsc::Receiver<Fetched>,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), Fault> {
-        while let Some(Fetched { key, content }) = fetched.recv().await {
-            let hint = batch.iter().find(|item| item.key == key).map_or("", |item| &item.hint);
-            let short = self.ledger.free_short(&key, &key.short(hint))?;
-            let entry = match content {
-                Ok(Content::Gone) => None,
-                Ok(content) => self.stage(&key, short, content)?,
-                Err(fault) => Some(stage::failed(&key, short, &fault.text)),
+    async fn take_all(&mut self, items: &[Item], mut fetched: mpsc::Receiver<Fetched>) -> Result<(), Fault> {
+        let items: HashMap<&ItemKey, &Item> = items.iter().map(|item| (&item.key, item)).collect();
+        let mut batch = Batch::default();
+        let result = loop {
+            // what has been staged is delivered when nothing comes for a while
+            let next = match tokio::time::timeout(LINGER, fetched.recv()).await {
+                Ok(Some(next)) => next,
+                Ok(None) => break Ok(()),
+                Err(_) => {
+                    self.deliver(std::mem::take(&mut batch))?;
+                    continue;
+                }
             };
-            if let Some(entry) = entry {
-                entries.push(self.third_failure(entry)?);
+            let Some(item) = items.get(&next.key) else { continue };
+            match self.stage_fetched(item, next.content) {
+                Ok(entry) => batch.entries.extend(entry),
+                Err(fault) => break Err(fault),
             }
-        }
-        Ok(())
+            batch.bytes += item.size.unwrap_or(0);
+            if batch.is_full() {
+                self.deliver(std::mem::take(&mut batch))?;
+            }
+        };
+        // also what was staged before the disk was full
+        self.deliver(batch)?;
+        result
+    }
+
+    fn stage_fetched(&mut self, item: &Item, content: Result<Content, Fault>) -> Result<Option<Entry>, Fault> {
+        let key = &item.key;
+        let short = self.ledger.free_short(key, &key.short(&item.hint))?;
+        let body = match &content {
+            Ok(Content::Mail { file, .. }) => Some(file.clone()),
+            _ => None,
+        };
+        let entry = match content {
+            Ok(Content::Gone) => None,
+            Ok(content) => self.stage(key, short, content)?,
+            Err(fault) => Some(stage::failed(key, short, &fault.text)),
+        };
+        entry.map(|entry| self.third_failure(entry, body.as_ref())).transpose()
     }
 
     /// An item that fails by itself for the third cycle in a row goes to quarantine.
-    fn third_failure(&mut self, mut entry: Entry) -> Result<Entry, Fault> {
+    fn third_failure(&mut self, mut entry: Entry, body: Option<&SpoolFile>) -> Result<Entry, Fault> {
         if entry.stage != Stage::Failed {
             return Ok(entry);
         }
         if self.ledger.failures(&entry.key)? + 1 >= FAILURES {
             entry.stage = Stage::Quarantined;
-            let body = self.spool.find(&entry.key);
-            self.quarantine_whole(&entry, body.as_ref().map(|file| file.path.as_path()))?;
+            self.quarantine_whole(&entry, body)?;
         } else if let Some(Text { en, fr }) = &entry.reason {
             let short = &entry.short;
             self.tell(Level::Warning, "item_failed", text!("{short}: {en}", "{short} : {fr}"));
@@ -369,7 +392,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// Records, publishes and confirms staged items.
-    fn deliver(&mut self, mut entries: Vec<Entry>) -> Result<(), Fault> {
+    fn deliver(&mut self, Batch { mut entries, .. }: Batch) -> Result<(), Fault> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -538,7 +561,7 @@ impl<'a> Cycle<'a> {
         let mut not_kept = HashSet::new();
         for key in keys {
             if self.spool.find(key).is_none() {
-                let batch = [Item { key: (*key).clone(), hint: String::new(), size: None }];
+                let batch = [Item { key: (*key).clone(), hint: String::new(), size: None, reissued: false }];
                 let (sender, mut receiver) = mpsc::channel(1);
                 let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
                 fetched?;
@@ -546,7 +569,10 @@ impl<'a> Cycle<'a> {
                     Some(Ok(Content::File { path, .. })) => {
                         stage::copy_to_spool(&self.spool, key, &path).map_err(|error| spool_fault(&path, &error))?;
                     }
-                    Some(Ok(Content::Mail { .. } | Content::Gone)) => {}
+                    Some(Ok(Content::Mail { file, .. })) => {
+                        file.keep(&self.spool, key).map_err(|error| spool_fault(&self.spool.path(key), &error))?;
+                    }
+                    Some(Ok(Content::Gone)) => {}
                     Some(Err(_)) | None => {
                         not_kept.insert((*key).clone());
                         continue;
@@ -618,13 +644,13 @@ impl<'a> Cycle<'a> {
     }
 
     /// Puts a whole item into quarantine; a dry run only counts it.
-    pub(super) fn quarantine_whole(&mut self, entry: &Entry, body: Option<&Path>) -> Result<(), Fault> {
+    pub(super) fn quarantine_whole(&mut self, entry: &Entry, body: Option<&SpoolFile>) -> Result<(), Fault> {
         if self.dry_run {
             return Ok(());
         }
         let Entry { short, reason, .. } = entry;
         let Text { en, fr } = reason.clone().unwrap_or_else(|| Text::same(""));
-        let body = body.map(|path| (path, stage::extension(self.launcher)));
+        let body = body.map(|file| (file, stage::extension(self.launcher)));
         let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
         let place = place.display();
@@ -721,20 +747,17 @@ fn free_name(directory: &Path, name: &str, promised: &HashSet<String>) -> String
     candidate
 }
 
-/// Cuts items into batches that are recorded together: a few dozen, or some megabytes.
-fn batches(items: &[Item]) -> impl Iterator<Item = &[Item]> {
-    let mut rest = items;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |item: &&Item| {
-            bytes += item.size.unwrap_or(0);
-            bytes <= BATCH_BYTES
-        };
-        let count = rest.iter().take(BATCH).take_while(fits).count().max(1).min(rest.len());
-        let (batch, later) = rest.split_at(count);
-        rest = later;
-        (!batch.is_empty()).then_some(batch)
-    })
+/// Staged items that are recorded together.
+#[derive(Default)]
+struct Batch {
+    entries: Vec<Entry>,
+    bytes: u64,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.entries.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
 }
 
 fn check_directory(deliver: &Path) -> Result<(), Fault> {
@@ -811,8 +834,10 @@ use super::tests::boundary;
 fn boundary() {}
 
 /// Items recorded in one transaction, and the bytes above which a batch is closed.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 const BATCH_BYTES: u64 = 64 << 20;
+/// Nothing has come for so long: what is staged is delivered.
+const LINGER: Duration = Duration::from_secs(1);
 /// Fetched bodies that may wait to be staged.
 const IN_FLIGHT: usize = 4;
 const IDENTIFY: usize = 200;

@@ -43,6 +43,9 @@ pub fn source(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> 
     Ok(match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
+        Kind::Pop3 => {
+            return Err(Fault::new(Code::Config, text!("pop3: not in this version", "pop3 : pas dans cette version")));
+        }
     })
 }
 
@@ -65,9 +68,9 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
 /// Runs cycles until `stop`: the first one soon, then one for each interval, or when the source has news; after a
 /// broken connection sooner, with a growing delay, and after a refused login three times an hour at most.
 pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
-    let mut backoff = Backoff::new(FIRST_RETRY, launcher.interval.max(FIRST_RETRY));
+    let mut backoff = Backoff::new(FIRST_RETRY, LARGEST_RETRY);
     let mut idle: Option<Box<dyn Source>> = None;
-    let mut delay = jitter(START_JITTER.min(launcher.interval));
+    let mut delay = jitter(START_JITTER);
     while wait(idle.as_deref_mut(), delay, &stop).await {
         let source = idle.take().map_or_else(|| source(&launcher, &env), Ok);
         let outcome = match source {
@@ -104,10 +107,10 @@ fn next_delay(launcher: &Launcher, next: Next, backoff: &mut Backoff) -> Duratio
     match next {
         Next::Interval => {
             backoff.reset();
-            launcher.interval
+            launcher.interval.wait(&jiff::Zoned::now())
         }
         Next::Backoff(asked) => backoff.next_delay().max(asked.unwrap_or_default()),
-        Next::Credentials => launcher.interval.max(CREDENTIALS),
+        Next::Credentials => launcher.interval.wait(&jiff::Zoned::now()).max(CREDENTIALS),
     }
 }
 
@@ -137,5 +140,6 @@ fn tell(launcher: &Launcher, env: &Env, outcome: &Outcome) {
 /// Launchers that start together do not knock together.
 const START_JITTER: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_secs(10);
+const LARGEST_RETRY: Duration = Duration::from_mins(5);
 /// Three tries an hour (contract, section 2): providers lock accounts.
 const CREDENTIALS: Duration = Duration::from_mins(20);

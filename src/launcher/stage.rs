@@ -45,7 +45,8 @@ impl Cycle<'_> {
     }
 
     fn stage_mail(&mut self, key: &ItemKey, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
-        let body = File::open(&file.path).map_err(|error| spool_fault(&file.path, &error))?;
+        let trouble = |error: &io::Error| spool_fault(&self.spool.path(key), error);
+        let body = file.open().map_err(|error| trouble(&error))?;
         let mut body = Hashing { inner: body, hasher: Sha256::new() };
         let mut taker = Taker::new(self.launcher, &self.staging, &short, facts);
         let walked = walk(BufReader::with_capacity(BUFFER, &mut body), &Limits::default(), &mut taker);
@@ -60,9 +61,9 @@ impl Cycle<'_> {
         let whole_damage = match walked {
             Ok(walked) => walked.damage.into_iter().find(Damage::is_loss).map(|damage| damage.text()),
             Err(WalkError::Limit(text)) => Some(text),
-            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(spool_fault(&file.path, &error)),
+            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(trouble(&error)),
         };
-        io::copy(&mut body, &mut io::sink()).map_err(|error| spool_fault(&file.path, &error))?;
+        io::copy(&mut body, &mut io::sink()).map_err(|error| trouble(&error))?;
         facts.digest = Some(Digest(body.hasher.finalize().into()));
         facts.size = Some(file.size);
         damage.extend(whole_damage.clone());
@@ -78,7 +79,7 @@ impl Cycle<'_> {
         let mut entry = Entry { key: key.clone(), short, stage, reason, facts, parts, settled: false };
         self.settle(&mut entry);
         if !damage.is_empty() && stage != Stage::Rejected {
-            self.quarantine_whole(&entry, Some(&file.path))?;
+            self.quarantine_whole(&entry, Some(file))?;
         }
         Ok(entry)
     }
@@ -374,14 +375,14 @@ pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
 /// The extension under which a whole item is put into quarantine.
 pub(super) fn extension(launcher: &Launcher) -> &'static str {
     match launcher.kind {
-        Kind::Imap => "eml",
+        Kind::Imap | Kind::Pop3 => "eml",
         Kind::Directory => "bin",
     }
 }
 
 /// Keeps a copy of a dropped file in the spool.
 pub(super) fn copy_to_spool(spool: &Spool, key: &ItemKey, path: &Path) -> io::Result<()> {
-    let mut writer = spool.create(key)?;
+    let mut writer = spool.create(key);
     io::copy(&mut File::open(path)?, &mut writer)?;
     writer.finish().map(drop)
 }

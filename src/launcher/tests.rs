@@ -18,7 +18,7 @@ use crate::config::pattern::Pattern;
 use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::spool::Spool;
 use crate::model::{Digest, Disposition, ItemKey};
-use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, SourceError};
+use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, SourceError};
 
 /// A mailbox in memory: messages by key, and what is to go wrong.
 #[derive(Default)]
@@ -48,15 +48,9 @@ impl Source for Script {
             key: ItemKey::new(format!("{prefix}/{n}")),
             hint: n.to_string(),
             size: Some(body.len() as u64),
+            reissued: self.reissued,
         };
-        let keys = if self.reissued { Keys::Reissued } else { Keys::Same };
-        Ok(Discovery {
-            items: self.messages.iter().map(item).collect(),
-            keys,
-            cursor: None,
-            start: None,
-            present: None,
-        })
+        Ok(Discovery { items: self.messages.iter().map(item).collect(), cursor: None, start: None, present: None })
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
@@ -83,7 +77,7 @@ impl Source for Script {
             let content = if self.sick.contains(&n) {
                 Err(Fault::new(Code::Protocol, text!("cannot be read", "illisible")))
             } else {
-                let mut writer = spool.create(&item.key).unwrap();
+                let mut writer = spool.create(&item.key);
                 writer.write_all(&self.messages[&n]).unwrap();
                 let file = writer.finish().unwrap();
                 Ok(Content::Mail { file, folder: "INBOX".into(), received: Some(SystemTime::now()) })

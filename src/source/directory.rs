@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, Source, SourceError};
+use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::config::Launcher;
 use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
@@ -107,6 +107,7 @@ impl Source for Directory {
             key: key(path, stamp),
             hint: String::new(),
             size: Some(stamp.size),
+            reissued: false,
         };
         let items = settled.map(item).collect();
         // another directory under the same path (a share that is not mounted): nothing has left; and an empty one
@@ -114,7 +115,7 @@ impl Source for Directory {
         let same = cursor.is_none_or(|cursor| *cursor == identity);
         let cursor = (same || !present.is_empty()).then_some(identity);
         let present = same.then_some(present);
-        Ok(Discovery { items, keys: Keys::Same, cursor, start: None, present })
+        Ok(Discovery { items, cursor, start: None, present })
     }
 
     async fn identify(&mut self, _batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

@@ -57,8 +57,6 @@ pub struct Cursor(pub String);
 pub struct Discovery {
     /// Items, oldest first.
     pub items: Vec<Item>,
-    /// Whether the source gave new keys to what it had before (UIDVALIDITY changed).
-    pub keys: Keys,
     /// The cursor to store once every item listed here has ended; `None` where the source has none.
     pub cursor: Option<Cursor>,
     /// A cursor that says which keys these are and goes past none of them: stored before the first item is taken, so
@@ -70,15 +68,6 @@ pub struct Discovery {
     pub present: Option<HashSet<ItemKey>>,
 }
 
-/// See [`Discovery::keys`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keys {
-    /// Keys mean what they meant.
-    Same,
-    /// Everything looks new: ask the ledger by fingerprint.
-    Reissued,
-}
-
 /// An item as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
@@ -88,6 +77,9 @@ pub struct Item {
     pub hint: String,
     /// Bytes, where the source says so before the download.
     pub size: Option<u64>,
+    /// The source may have given a new key to something old (UIDVALIDITY changed, new UIDLs, none at all): the ledger
+    /// is asked by fingerprint before the body is fetched, and by content after.
+    pub reissued: bool,
 }
 
 /// What recognises a message whose key was reissued.

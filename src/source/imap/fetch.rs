@@ -87,7 +87,7 @@ impl<'a> Bodies<'a> {
             (Some(writer), _) => writer,
             // a short message may come as a quoted string
             (None, Some(Value::Text(text))) => {
-                let mut writer = self.spool.create(key).map_err(|error| spool_fault(&error))?;
+                let mut writer = self.spool.create(key);
                 std::io::Write::write_all(&mut writer, text).map_err(|error| spool_fault(&error))?;
                 writer
             }

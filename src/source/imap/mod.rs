@@ -31,7 +31,7 @@ use crate::event::Events;
 use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::proto::imap::response::{Response, Value};
 use crate::proto::imap::sets::sets;
-use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Keys, Source, SourceError};
+use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 
 /// One folder of a mailbox.
@@ -136,11 +136,15 @@ impl Imap {
         place.next = if unseen { 1 } else { after };
         let items = uids
             .iter()
-            .map(|uid| Item { key: self.key(&selected, *uid), hint: uid.to_string(), size: sizes.get(uid).copied() })
+            .map(|uid| Item {
+                key: self.key(&selected, *uid),
+                hint: uid.to_string(),
+                size: sizes.get(uid).copied(),
+                reissued: !same,
+            })
             .collect();
-        let keys = if same { Keys::Same } else { Keys::Reissued };
         // a server never gives a UID again, so nothing depends on what has left
-        Ok(Discovery { items, keys, cursor: Some(place.to_cursor()), start, present: None })
+        Ok(Discovery { items, cursor: Some(place.to_cursor()), start, present: None })
     }
 
     /// What the server is asked for besides the range of UIDs.

@@ -138,7 +138,7 @@ impl Wire {
             let step = self.divert.step(&mut input);
             self.start = self.end - input.len();
             match step.map_err(|overlong| self.overlong(overlong))? {
-                Some(Step::BodyStart(_)) => body = spool.map(start_body).transpose()?,
+                Some(Step::BodyStart(_)) => body = spool.map(start_body),
                 Some(Step::Body(bytes)) => {
                     if let Some(writer) = &mut body {
                         writer.write_all(bytes).map_err(|error| spool_fault(&error))?;
@@ -250,8 +250,8 @@ impl Wire {
 }
 
 /// Starts a body whose message is not known yet: one at a time, so one name does.
-fn start_body(spool: &Spool) -> Result<SpoolWriter, SourceError> {
-    spool.create(&ItemKey::new(INCOMING)).map_err(|error| spool_fault(&error))
+fn start_body(spool: &Spool) -> SpoolWriter {
+    spool.create(&ItemKey::new(INCOMING))
 }
 
 /// The spool is full or not writable: no fault of the server, and none of the message.

@@ -1,0 +1,122 @@
+//! When a launcher runs: an interval, or a cron expression of five fields.
+//!
+//! Not a timer: it says how long to wait from a given moment. Cron times are those of the system's clock on the wall, as
+//! in crontab(5).
+
+use std::fmt;
+use std::time::Duration;
+
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
+use jiff::Zoned;
+
+use super::value;
+use crate::text;
+use crate::text::Text;
+
+/// `interval`.
+#[derive(Clone, Debug)]
+pub enum Interval {
+    /// So long after the end of a cycle.
+    Every(Duration),
+    /// At these times.
+    Cron(Box<Cron>),
+}
+
+impl Interval {
+    /// Reads a duration, or minute, hour, day of the month, month and day of the week.
+    ///
+    /// # Errors
+    /// Neither, zero, a date that never comes.
+    pub fn parse(text: &str) -> Result<Self, Text> {
+        if text.split_whitespace().count() == FIELDS {
+            return Self::cron(text);
+        }
+        match value::duration(text) {
+            Ok(Duration::ZERO) => {
+                Err(text!("an interval is at least one second", "un intervalle vaut au moins une seconde"))
+            }
+            Ok(every) => Ok(Self::Every(every)),
+            Err(_) => Err(text!(
+                "{text:?}: expected a duration (90s, 5m, 1h) or the five fields of cron (*/10 8-18 * * 1-5)",
+                "{text:?} : attendu une durée (90s, 5m, 1h) ou les cinq champs de cron (*/10 8-18 * * 1-5)"
+            )),
+        }
+    }
+
+    fn cron(text: &str) -> Result<Self, Text> {
+        let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(text).map_err(|error| {
+            text!(
+                "{text:?} is no cron expression: {error}; expected minute hour day month weekday",
+                "{text:?} n'est pas une expression cron : {error} ; attendu minute heure jour mois jour-de-semaine"
+            )
+        })?;
+        if cron.find_next_occurrence(&Zoned::now(), false).is_err() {
+            return Err(text!("{text:?}: this date never comes", "{text:?} : cette date n'arrive jamais"));
+        }
+        Ok(Self::Cron(Box::new(cron)))
+    }
+
+    /// How long to wait from `now` on.
+    pub fn wait(&self, now: &Zoned) -> Duration {
+        match self {
+            Self::Every(every) => *every,
+            Self::Cron(cron) => match cron.find_next_occurrence(now, false) {
+                Ok(next) => now.duration_until(&next).try_into().unwrap_or(Duration::ZERO),
+                Err(_) => FALLBACK,
+            },
+        }
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Every(every) => write!(f, "{}s", every.as_secs()),
+            Self::Cron(cron) => f.write_str(cron.as_str()),
+        }
+    }
+}
+
+impl PartialEq for Interval {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Every(one), Self::Every(other)) => one == other,
+            (Self::Cron(one), Self::Cron(other)) => one.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
+/// Of a cron expression.
+const FIELDS: usize = 5;
+/// Should a clock be so wrong that no next time is found.
+const FALLBACK: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Zoned {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn durations_and_cron_say_how_long_to_wait() {
+        let now = at("2026-11-26T10:07:30+01:00[Europe/Paris]");
+        assert_eq!(Interval::parse("90").unwrap().wait(&now), Duration::from_secs(90));
+        assert_eq!(Interval::parse("*/10 8-18 * * 1-5").unwrap().wait(&now), Duration::from_secs(150));
+        let friday = at("2026-11-27T19:00:00+01:00[Europe/Paris]");
+        let wait = Interval::parse("0 8 * * 1-5").unwrap().wait(&friday);
+        assert_eq!(wait, Duration::from_hours(61));
+    }
+
+    #[test]
+    fn what_is_neither_is_refused() {
+        for text in ["0", "often", "* * * *", "61 * * * *", "0 0 30 2 *", "@daily", "0 * * * * *"] {
+            assert!(Interval::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Interval::parse("5 4 * * *").unwrap(), Interval::parse("5 4 * * *").unwrap());
+    }
+}
