@@ -366,8 +366,11 @@ fn readable(key: &ItemKey) -> String {
 pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
     Facts {
         message_id: fingerprint.message_id.clone(),
-        size: Some(fingerprint.size),
+        size: fingerprint.size,
         header_digest: Some(fingerprint.header),
+        date: fingerprint.date,
+        from: fingerprint.from.clone(),
+        subject: fingerprint.subject.clone(),
         ..Facts::default()
     }
 }

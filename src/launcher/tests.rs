@@ -57,8 +57,7 @@ impl Source for Script {
         let fingerprint = |item: &Item| {
             let body = &self.messages[&number(&item.key)];
             let head = body.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 2;
-            let message_id = Some(format!("<{}@test>", number(&item.key) % 100));
-            (item.key.clone(), Fingerprint { message_id, size: body.len() as u64, header: Digest::of(&body[..head]) })
+            (item.key.clone(), Fingerprint::of(&body[..head], Some(body.len() as u64)))
         };
         Ok(batch.iter().map(fingerprint).collect())
     }

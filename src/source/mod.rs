@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::stamp::Stamp;
+use crate::document::header::Head;
 use crate::model::{Digest, Disposition, Fault, ItemKey};
 
 /// One connection to a source; the calls come in the order in which they stand here, once or more a cycle.
@@ -82,15 +83,30 @@ pub struct Item {
     pub reissued: bool,
 }
 
-/// What recognises a message whose key was reissued.
+/// What recognises a message whose key was reissued, and what its header block says for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// `Message-ID`, with its angle brackets.
     pub message_id: Option<String>,
-    /// Bytes of the message.
-    pub size: u64,
+    /// Bytes of the message; `None` where the server's figure is not that of the bytes that it sends.
+    pub size: Option<u64>,
     /// SHA-256 of the header block as received, its final blank line left out.
     pub header: Digest,
+    /// `Date`.
+    pub date: Option<SystemTime>,
+    /// `From`.
+    pub from: Option<String>,
+    /// `Subject`.
+    pub subject: Option<String>,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a message with this header block; the blank line that ends it may be there or not.
+    pub fn of(header: &[u8], size: Option<u64>) -> Self {
+        let head = Head::parse(header);
+        let (message_id, date) = (head.message_id, head.date.map(SystemTime::from));
+        Self { message_id, size, header: head.digest, date, from: head.from, subject: head.subject }
+    }
 }
 
 /// One answer of a fetch.
@@ -166,5 +182,24 @@ impl SourceError {
     /// A connection that is of no use any more.
     pub fn connection(fault: Fault) -> Self {
         Self::Connection { fault, retry_after: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_leaves_the_blank_line_out() {
+        let print = Fingerprint::of(
+            b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nDate: Wed, 25 Nov 2026 10:00:00 +0100\r\n\r\n",
+            None,
+        );
+        assert_eq!(print.message_id.as_deref(), Some("<a@b>"));
+        let block = b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nDate: Wed, 25 Nov 2026 10:00:00 +0100\r\n";
+        assert_eq!((print.header, print.subject.as_deref()), (Digest::of(block), Some("x")));
+        assert_eq!(print.date, Some(SystemTime::UNIX_EPOCH + Duration::from_hours(498_777)));
+        assert_eq!(Fingerprint::of(b"\r\n", None).header, Digest::of(b""));
+        assert_eq!(Fingerprint::of(b"Subject: <message-id: no>\r\n\r\n", None).message_id, None);
     }
 }

@@ -1,11 +1,11 @@
-//! What identifies a message: keys, the cursor, the fingerprint for reissued keys.
+//! What identifies a message: keys and the cursor.
 //!
 //! Not the ledger: these texts are written and read here alone, everybody else treats them as opaque.
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, ItemKey};
-use crate::source::{Cursor, Fingerprint};
+use crate::model::ItemKey;
+use crate::source::Cursor;
 
 /// A message (contract, section 3: account, folder, UIDVALIDITY, UID).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,35 +60,6 @@ impl Place {
     }
 }
 
-/// The fingerprint of a message with this header block (`BODY[HEADER]`, the final blank line included).
-pub(super) fn fingerprint(header: &[u8], size: u64) -> Fingerprint {
-    let block = match header {
-        b"\r\n" | b"\n" => &[],
-        _ if header.ends_with(b"\r\n\r\n") => &header[..header.len() - 2],
-        _ if header.ends_with(b"\n\n") => &header[..header.len() - 1],
-        _ => header,
-    };
-    Fingerprint { message_id: message_id(block), size, header: Digest::of(block) }
-}
-
-/// The first `Message-ID` with its angle brackets; without any, its text.
-fn message_id(header: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(header);
-    let mut lines = text.lines();
-    let first = lines.find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.trim_end().eq_ignore_ascii_case("message-id").then(|| value.to_owned())
-    })?;
-    let folded = lines.take_while(|line| line.starts_with([' ', '\t']));
-    let value = folded.fold(first, |value, line| value + line);
-    let value = value.trim();
-    let id = match (value.find('<'), value.find('>')) {
-        (Some(open), Some(close)) if open < close => &value[open..=close],
-        _ => value,
-    };
-    (!id.is_empty()).then(|| id.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,14 +73,5 @@ mod tests {
         let place =
             Place { account: "a".into(), folder: "INBOX".into(), uidvalidity: 7, next: 3, since: String::new() };
         assert_eq!(Place::from_cursor(&place.to_cursor()), Some(place));
-    }
-
-    #[test]
-    fn a_fingerprint_leaves_the_blank_line_out() {
-        let print = fingerprint(b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nTo: y\r\n\r\n", 99);
-        assert_eq!(print.message_id.as_deref(), Some("<a@b>"));
-        assert_eq!(print.header, Digest::of(b"Subject: x\r\nMESSAGE-ID:\r\n <a@b>\r\nTo: y\r\n"));
-        assert_eq!(fingerprint(b"\r\n", 0).header, Digest::of(b""));
-        assert_eq!(fingerprint(b"Subject: <message-id: no>\r\n\r\n", 0).message_id, None);
     }
 }

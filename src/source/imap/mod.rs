@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use self::fetch::Bodies;
-use self::key::{Key, Place, fingerprint};
+use self::key::{Key, Place};
 use self::session::{Selected, Session};
 use self::window::Window;
 use crate::config::Launcher;
@@ -392,7 +392,7 @@ async fn sizes(session: &mut Session, uids: &[u32]) -> Result<HashMap<u32, u64>,
 fn read_fingerprint(response: &Response) -> Option<Fingerprint> {
     let fetch = response.fetch()?;
     let Value::Text(header) = fetch.get("BODY[HEADER]")? else { return None };
-    Some(fingerprint(header, fetch.number("RFC822.SIZE")?))
+    Some(Fingerprint::of(header, fetch.number("RFC822.SIZE")))
 }
 
 /// How `since` is remembered in the cursor.
