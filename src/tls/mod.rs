@@ -40,6 +40,13 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Fresh random bytes of the same source as every key, in printable form; `None` when the system gives no randomness.
+pub fn nonce() -> Option<String> {
+    let mut bytes = [0; 18];
+    provider().secure_random.fill(&mut bytes).ok()?;
+    Some(crate::proto::sasl::encode(&bytes).to_string())
+}
+
 /// Keys for session tickets, replaced by themselves every six hours; `None` when the system gives no randomness.
 #[cfg(feature = "aws-lc")]
 fn ticketer() -> Option<Arc<dyn ProducesTickets>> {
