@@ -136,7 +136,9 @@ fn no_file_names_a_place_on_a_build_machine() {
 /// Asserts that `sample` of the file `name` is right.
 fn loads(name: &str, sample: &str) {
     // the file of the secret is the reader's
-    let sample = sample.replace("file:/etc/pertuis/gmail.secret", "abcd efgh");
+    let sample = sample
+        .replace("file:/etc/pertuis/gmail.secret", "abcd efgh")
+        .replace("file:/etc/pertuis/smtp.secret", "secret");
     let loaded = load_bytes(Path::new(name), sample.as_bytes(), &Overrides::default());
     let mistakes = loaded.err().unwrap_or_default();
     assert!(mistakes.is_empty(), "{:?}", mistakes.iter().map(|one| one.line(Lang::Fr)).collect::<Vec<_>>());
