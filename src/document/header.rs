@@ -31,10 +31,20 @@ pub struct Head {
 impl Head {
     /// Reads a header block; the blank line that ends it may be there or not.
     pub fn parse(block: &[u8]) -> Self {
-        let block = without_blank_end(block);
-        let fields = Fields::parse(block);
-        let mut text = utf8_lines(block).into_owned();
-        text.push_str("\r\n\r\n");
+        Self::of(block, &Fields::parse(block))
+    }
+
+    /// The same of a block whose `fields` are known.
+    pub(super) fn of(block: &[u8], fields: &Fields<'_>) -> Self {
+        // addresses and dates alone: mail-parser would read the dozens of other fields for nothing
+        let mut text = Vec::new();
+        for name in ["From", "To", "Date"] {
+            if let Some(value) = fields.first(name) {
+                text.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+            }
+        }
+        text.extend_from_slice(b"\r\n");
+        let text = utf8_lines(&text);
         let parsed = mail_parser::MessageParser::default().parse_headers(text.as_bytes());
         let addresses = |list: Option<&mail_parser::Address<'_>>| list.map(readable_addresses).unwrap_or_default();
         let from = addresses(parsed.as_ref().and_then(|message| message.from()));
@@ -43,32 +53,43 @@ impl Head {
             message_id: fields.first("message-id").and_then(message_id),
             from: (!from.is_empty()).then(|| from.join(", ")),
             to: addresses(parsed.as_ref().and_then(|message| message.to())),
-            subject: fields.first("subject").map(|raw| decode_text(raw, None)).filter(|subject| !subject.is_empty()),
+            subject: subject(fields),
             date: date.and_then(|date| Timestamp::from_second(date.to_timestamp()).ok()),
-            digest: Digest::of(block),
+            digest: Digest::of(without_blank_end(block)),
         }
     }
 }
 
-/// The fields of a header block in their order, names in lower case, values unfolded (RFC 5322, 2.2.3).
-#[derive(Clone, Debug, Default)]
-pub struct Fields(Vec<(String, Vec<u8>)>);
+/// The subject, decoded; none when it is empty.
+pub(super) fn subject(fields: &Fields<'_>) -> Option<String> {
+    fields.first("subject").map(|raw| decode_text(raw, None)).filter(|subject| !subject.is_empty())
+}
 
-impl Fields {
+/// The fields of a header block in their order, values unfolded (RFC 5322, 2.2.3).
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(Vec<(&'a [u8], Cow<'a, [u8]>)>);
+
+impl<'a> Fields<'a> {
     /// Splits a header block. Lines that are neither a field nor a continuation are left out.
-    pub fn parse(block: &[u8]) -> Self {
-        let mut fields: Vec<(String, Vec<u8>)> = Vec::new();
+    pub fn parse(block: &'a [u8]) -> Self {
+        let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::new();
         // a continuation of a line that was left out is left out too
         let mut open = false;
-        for line in block.split(|byte| *byte == b'\n') {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, after) = rest.split_at(end);
+            rest = after;
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
             if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
                 if let Some((_, value)) = fields.last_mut().filter(|_| open) {
+                    let value = value.to_mut();
                     value.push(b' ');
                     value.extend_from_slice(line.trim_ascii_start());
                 }
             } else if let Some((name, value)) = split_field(line) {
-                fields.push((name, value.trim_ascii().to_vec()));
+                fields.push((name, Cow::Borrowed(value.trim_ascii())));
                 open = true;
             } else {
                 open = false;
@@ -77,9 +98,9 @@ impl Fields {
         Self(fields)
     }
 
-    /// The value of the first field of this (lower-case) name.
+    /// The value of the first field of this name, in any case.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_slice())
+        self.0.iter().find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_ref())
     }
 }
 
@@ -336,12 +357,12 @@ fn unquoted<'a>(raw: &'a [u8], name: &str) -> (Vec<u8>, &'a [u8]) {
 }
 
 /// `Name: value`; blanks before the colon are an old liberty (RFC 5322, 4.5), inside the name there are none.
-fn split_field(line: &[u8]) -> Option<(String, &[u8])> {
+pub(super) fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let colon = line.iter().position(|byte| *byte == b':')?;
+    let colon = memchr::memchr(b':', line)?;
     let name = line[..colon].trim_ascii_end();
     let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then(|| (String::from_utf8_lossy(name).to_ascii_lowercase(), &line[colon + 1..]))
+    is_name.then(|| (name, &line[colon + 1..]))
 }
 
 /// The identifier with its brackets, or the whole value where it has none.

@@ -1,16 +1,19 @@
 //! The walker of messages: reads RFC 5322 with MIME (RFC 2045, 2046) once, line by line, and hands every leaf to a
 //! [`Visitor`], decoded on the way.
 //!
-//! Not a tree: what was read is gone, and memory stays below 2 MiB whatever the message weighs. Mail in the wild breaks
+//! Not a tree: what was read is gone, and memory stays small whatever the message weighs. Mail in the wild breaks
 //! every rule, so nothing is refused for being wrong; what may have cost content is told as [`Damage`], and the caller
-//! decides what becomes of the message. An attached message (`message/rfc822`) is one leaf, its bytes unchanged.
+//! decides what becomes of the message. An attached message (`message/rfc822`) is one leaf, its bytes unchanged, and
+//! with [`Limits::nested`] its own leaves follow it. Parts that are only a wrapping are opened instead of told:
+//! winmail.dat (TNEF), signed S/MIME, files that are uuencoded in the text.
 
+use std::fs::File;
 use std::io::{self, BufRead};
 use std::ops::ControlFlow;
 
-use super::header::{Fields, Parameters};
-use super::names::{extension_of, message_name, part_name};
-use super::transfer::Decoder;
+use super::container::Tree;
+use super::names::extension_of;
+use super::walker::{Start, Walker};
 use crate::model::Role;
 use crate::text;
 use crate::text::Text;
@@ -22,15 +25,9 @@ pub use super::header::Head;
 /// # Errors
 /// See [`WalkError`]. What the visitor was told until then is worth nothing.
 pub fn walk(input: impl BufRead, limits: &Limits, visitor: &mut dyn Visitor) -> Result<Walked, WalkError> {
-    let mut lines = Lines { input, piece: Vec::new(), carried: None, at_start: true };
-    let mut walker = Walker::new(limits, visitor);
-    while let Some(piece) = lines.next().map_err(WalkError::Read)? {
-        if walker.piece(&piece)?.is_break() {
-            return Ok(walker.walked);
-        }
-    }
-    walker.finish()?;
-    Ok(walker.walked)
+    let mut tree = Tree::new(limits, visitor);
+    Walker::new(&mut tree, Start::Message, 0, Vec::new()).run(input)?;
+    Ok(tree.walked)
 }
 
 /// Who is told what a message holds. Every call may fail with an I/O error, which ends the walk.
@@ -47,6 +44,11 @@ pub trait Visitor {
 
     /// The part that was asked for last is over.
     fn end(&mut self, damage: Option<Damage>) -> io::Result<()>;
+
+    /// A file without a name for a container that is too large for memory; asked for at any time.
+    fn scratch(&mut self) -> io::Result<File> {
+        tempfile::tempfile()
+    }
 }
 
 /// A leaf of the tree of parts.
@@ -64,8 +66,13 @@ pub struct PartHead {
     pub content_id: Option<String>,
     /// What it is for; `None`: the text of the message, no document.
     pub role: Option<Role>,
-    /// The media types of the multiparts around it, outermost first.
+    /// The media types of the multiparts and containers around it, outermost first.
     pub path: Vec<String>,
+    /// Containers around it; 0: a part of the message itself.
+    pub level: usize,
+    /// It is a container that is handed over as it came because it could not be opened: [`Damage::Unopened`] says why.
+    /// Its bytes are what was sent; the documents inside, or some of them, are told nowhere else.
+    pub unopened: Option<Damage>,
 }
 
 impl PartHead {
@@ -100,6 +107,8 @@ pub enum Damage {
     NoEnd,
     /// A multipart without any part: none of its lines is the boundary that its header announces.
     NoParts,
+    /// A container that could not be opened, and why.
+    Unopened(Text),
 }
 
 impl Damage {
@@ -130,6 +139,10 @@ impl Damage {
                 "the message announces parts, and none was found",
                 "le message annonce des parties, aucune n'a été trouvée"
             ),
+            Self::Unopened(Text { en, fr }) => text!(
+                "the documents inside cannot all be taken out: {en}; it is kept as it came",
+                "impossible d'en extraire tous les documents : {fr} ; elle est gardée telle quelle"
+            ),
         }
     }
 }
@@ -141,13 +154,20 @@ pub struct Limits {
     pub header: usize,
     /// Multiparts inside each other.
     pub depth: usize,
-    /// Leaves.
+    /// Leaves and containers.
     pub parts: usize,
+    /// Whether the parts of attached messages are told too, each behind its message.
+    pub nested: bool,
+    /// Containers inside each other; what lies deeper is no error, it is told unopened.
+    pub levels: usize,
+    /// Bytes of all containers of one message, decoded.
+    pub unpacked: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { header: 1024 * 1024, depth: 64, parts: 20_000 }
+        let unpacked = 2 * 1024 * 1024 * 1024;
+        Self { header: 1024 * 1024, depth: 64, parts: 20_000, nested: false, levels: 8, unpacked }
     }
 }
 
@@ -157,7 +177,7 @@ pub enum WalkError {
     /// The message could not be read.
     #[error(transparent)]
     Read(io::Error),
-    /// The visitor failed.
+    /// The visitor failed, or its scratch file.
     #[error(transparent)]
     Visit(io::Error),
     /// The message has more than [`Limits`] allows.
@@ -165,458 +185,14 @@ pub enum WalkError {
     Limit(Text),
 }
 
-/// Where the walk stands.
-struct Walker<'a> {
-    limits: &'a Limits,
-    visitor: &'a mut dyn Visitor,
-    walked: Walked,
-    stack: Vec<Multipart>,
-    state: State,
-    /// Decoded content on its way to the visitor.
-    out: Vec<u8>,
-}
-
-enum State {
-    /// In the header block of the message.
-    Message(Vec<u8>),
-    /// In the header block of a part.
-    Header(Vec<u8>),
-    /// In the content of a leaf.
-    Leaf(Leaf),
-    /// Before the first or after the last part of a multipart.
-    Between,
-}
-
-struct Multipart {
-    media_type: String,
-    /// `None` until the first line that looks like one, where the header names none.
-    boundary: Option<Vec<u8>>,
-    /// `start` of multipart/related (RFC 2387, 3.2), without angle brackets.
-    start: Option<String>,
-    parts: usize,
-    closed: bool,
-}
-
-struct Leaf {
-    head: PartHead,
-    stage: Stage,
-    decoder: Decoder,
-    damage: Option<Damage>,
-    /// The break of the last line: it belongs to the boundary if one follows (RFC 2046, 5.1.1).
-    held_break: &'static [u8],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// An attached message whose subject is still looked for; so many decoded bytes were searched.
-    Naming(usize),
-    /// The visitor wants it.
-    Wanted,
-    /// The visitor does not.
-    Skipped,
-}
-
-impl<'a> Walker<'a> {
-    fn new(limits: &'a Limits, visitor: &'a mut dyn Visitor) -> Self {
-        let state = State::Message(Vec::new());
-        Self { limits, visitor, walked: Walked::default(), stack: Vec::new(), state, out: Vec::new() }
-    }
-
-    fn piece(&mut self, piece: &Piece<'_>) -> Result<ControlFlow<()>, WalkError> {
-        if let Some((level, closing)) = self.delimiter(piece) {
-            self.cross(level, closing)?;
-            return Ok(ControlFlow::Continue(()));
-        }
-        match &mut self.state {
-            State::Message(block) | State::Header(block) => {
-                let first = block.is_empty();
-                return self.header_piece(piece, first);
-            }
-            State::Leaf(leaf) => {
-                let (content, line_break) = piece.split_break();
-                if leaf.stage != Stage::Skipped {
-                    leaf.decoder.push(leaf.held_break, &mut self.out);
-                    leaf.decoder.push(content, &mut self.out);
-                    leaf.held_break = line_break;
-                    self.pass_on(false)?;
-                }
-            }
-            State::Between => self.adopt_boundary(piece),
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn header_piece(&mut self, piece: &Piece<'_>, first: bool) -> Result<ControlFlow<()>, WalkError> {
-        let limit = self.limits.header;
-        let is_message = matches!(self.state, State::Message(_));
-        let (State::Message(block) | State::Header(block)) = &mut self.state else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let is_blank = piece.starts_line && piece.bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
-        // blank lines in front of a message are no end of its header; in front of a part they are
-        if is_blank && first && is_message {
-            return Ok(ControlFlow::Continue(()));
-        }
-        if is_blank {
-            let block = std::mem::take(block);
-            return self.header_done(&block, is_message);
-        }
-        if block.len() + piece.bytes.len() > limit {
-            return Err(WalkError::Limit(text!(
-                "a header block of more than {limit} bytes",
-                "un bloc d'en-tête de plus de {limit} octets"
-            )));
-        }
-        block.extend_from_slice(piece.bytes);
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// A header block is whole: the message is told, a multipart goes onto the stack, a leaf begins.
-    fn header_done(&mut self, block: &[u8], is_message: bool) -> Result<ControlFlow<()>, WalkError> {
-        self.state = State::Between;
-        if is_message {
-            let told = self.visitor.message(&Head::parse(block)).map_err(WalkError::Visit)?;
-            if told.is_break() {
-                return Ok(told);
-            }
-        }
-        let fields = Fields::parse(block);
-        let content_type = Parameters::parse(fields.first("content-type").unwrap_or_default());
-        let media_type = self.media_type(&content_type.value);
-        if media_type.starts_with("multipart/") {
-            self.enter(media_type, &content_type)?;
-        } else {
-            self.begin_leaf(&fields, &content_type, media_type)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn media_type(&self, written: &str) -> String {
-        match written {
-            "" if self.stack.last().is_some_and(|level| level.media_type == "multipart/digest") => {
-                "message/rfc822".to_owned()
-            }
-            "" | "text" => "text/plain".to_owned(),
-            known if known.contains('/') => known.trim_end_matches(',').to_owned(),
-            _ => "application/octet-stream".to_owned(),
-        }
-    }
-
-    fn enter(&mut self, media_type: String, content_type: &Parameters) -> Result<(), WalkError> {
-        let limit = self.limits.depth;
-        if self.stack.len() >= limit {
-            return Err(WalkError::Limit(text!(
-                "more than {limit} multiparts inside each other",
-                "plus de {limit} niveaux de parties imbriquées"
-            )));
-        }
-        let boundary = content_type.plain("boundary").map(|boundary| boundary.trim_ascii_end().to_vec());
-        let start = content_type.plain("start").map(without_brackets);
-        self.stack.push(Multipart { media_type, boundary, start, parts: 0, closed: false });
-        Ok(())
-    }
-
-    fn begin_leaf(&mut self, fields: &Fields, content_type: &Parameters, media_type: String) -> Result<(), WalkError> {
-        let limit = self.limits.parts;
-        if self.walked.parts >= limit {
-            return Err(WalkError::Limit(text!("more than {limit} parts", "plus de {limit} parties")));
-        }
-        self.walked.parts += 1;
-        let disposition = Parameters::parse(fields.first("content-disposition").unwrap_or_default());
-        let mut head = PartHead {
-            n: self.walked.parts,
-            name: part_name(&disposition, content_type),
-            media_type,
-            disposition: Some(disposition.value).filter(|word| !word.is_empty()),
-            content_id: fields.first("content-id").map(without_brackets),
-            role: None,
-            path: self.stack.iter().map(|level| level.media_type.clone()).collect(),
-        };
-        head.role = role(&head, self.stack.last());
-        let encoding = String::from_utf8_lossy(fields.first("content-transfer-encoding").unwrap_or_default());
-        let (decoder, damage) = Decoder::new(&encoding);
-        let is_message = matches!(head.media_type.as_str(), "message/rfc822" | "message/global");
-        let stage = if is_message && head.name.is_none() { Stage::Naming(0) } else { self.ask(&head)? };
-        self.state = State::Leaf(Leaf { head, stage, decoder, damage, held_break: b"" });
-        Ok(())
-    }
-
-    fn ask(&mut self, head: &PartHead) -> Result<Stage, WalkError> {
-        let wanted = self.visitor.part(head).map_err(WalkError::Visit)?;
-        Ok(if wanted { Stage::Wanted } else { Stage::Skipped })
-    }
-
-    /// Hands decoded content to the visitor: large pieces, or all of it at the end.
-    fn pass_on(&mut self, all: bool) -> Result<(), WalkError> {
-        let State::Leaf(leaf) = &mut self.state else { return Ok(()) };
-        if let Stage::Naming(searched) = leaf.stage {
-            let end = header_end(&self.out, searched);
-            if end.is_none() && !all && self.out.len() < NAMING {
-                leaf.stage = Stage::Naming(self.out.len());
-                return Ok(());
-            }
-            let subject = Head::parse(&self.out[..end.unwrap_or(self.out.len())]).subject;
-            leaf.head.name = subject.map(|subject| message_name(&subject));
-            let wanted = self.visitor.part(&leaf.head).map_err(WalkError::Visit)?;
-            leaf.stage = if wanted { Stage::Wanted } else { Stage::Skipped };
-        }
-        if leaf.stage == Stage::Skipped {
-            self.out.clear();
-        } else if !self.out.is_empty() && (all || self.out.len() >= PASS_ON) {
-            self.visitor.data(&self.out).map_err(WalkError::Visit)?;
-            self.out.clear();
-        }
-        Ok(())
-    }
-
-    fn end_leaf(&mut self, extra: Option<Damage>) -> Result<(), WalkError> {
-        if let State::Leaf(leaf) = &mut self.state
-            && leaf.stage != Stage::Skipped
-        {
-            let damage = leaf.decoder.finish(&mut self.out);
-            leaf.damage = leaf.damage.take().or(damage).or(extra);
-        }
-        self.pass_on(true)?;
-        match std::mem::replace(&mut self.state, State::Between) {
-            State::Leaf(leaf) if leaf.stage == Stage::Wanted => self.visitor.end(leaf.damage).map_err(WalkError::Visit),
-            _ => Ok(()),
-        }
-    }
-
-    /// Which multipart a line delimits, and whether it closes it: the innermost open one with this very boundary, else
-    /// a closed one (a part behind the closing boundary is rather read than lost).
-    fn delimiter(&self, piece: &Piece<'_>) -> Option<(usize, bool)> {
-        let line = piece.whole_line()?.strip_prefix(b"--")?.trim_ascii_end();
-        let matching = |wanted_closed: bool, boundary: &[u8]| {
-            let own = |level: &Multipart| level.closed == wanted_closed && level.boundary.as_deref() == Some(boundary);
-            self.stack.iter().rposition(own)
-        };
-        let found = |boundary: &[u8]| matching(false, boundary).or_else(|| matching(true, boundary));
-        let exact = found(line).map(|level| (level, false));
-        let closing = || Some((found(line.strip_suffix(b"--")?)?, true));
-        exact.or_else(closing).or_else(|| Some((self.closed_with_junk(line)?, true)))
-    }
-
-    /// A closing boundary with something behind it; short boundaries are not trusted that far.
-    fn closed_with_junk(&self, line: &[u8]) -> Option<usize> {
-        let closes = |boundary: &[u8]| line.strip_prefix(boundary).is_some_and(|rest| rest.starts_with(b"--"));
-        let trusted = |level: &&[u8]| level.len() >= TRUSTED;
-        let boundaries = self.stack.iter().map(|level| level.boundary.as_deref().filter(trusted));
-        boundaries
-            .rev()
-            .position(|boundary| boundary.is_some_and(closes))
-            .map(|from_top| self.stack.len() - 1 - from_top)
-    }
-
-    /// A boundary of the multipart at `level` was met: what was inside is over.
-    fn cross(&mut self, level: usize, closing: bool) -> Result<(), WalkError> {
-        self.leave_part(None)?;
-        while self.stack.len() > level + 1 {
-            self.pop();
-        }
-        let Some(multipart) = self.stack.last_mut() else { return Ok(()) };
-        multipart.closed = closing;
-        if !closing {
-            multipart.parts += 1;
-            self.state = State::Header(Vec::new());
-        }
-        Ok(())
-    }
-
-    /// Ends whatever is being read; a header block without an end becomes a part without content.
-    fn leave_part(&mut self, extra: Option<Damage>) -> Result<(), WalkError> {
-        match &mut self.state {
-            State::Header(block) if !block.is_empty() => {
-                let block = std::mem::take(block);
-                let _ = self.header_done(&block, false)?;
-                self.end_leaf(Some(Damage::NoContent))
-            }
-            State::Header(_) | State::Message(_) | State::Between => {
-                self.state = State::Between;
-                Ok(())
-            }
-            State::Leaf(_) => self.end_leaf(extra),
-        }
-    }
-
-    fn pop(&mut self) {
-        if self.stack.pop().is_some_and(|level| level.parts == 0) {
-            self.walked.damage.push(Damage::NoParts);
-        }
-    }
-
-    /// A multipart whose header names no boundary: the first line with two dashes shows it.
-    fn adopt_boundary(&mut self, piece: &Piece<'_>) {
-        let Some(level) = self.stack.last_mut().filter(|level| level.boundary.is_none()) else { return };
-        let boundary = piece.whole_line().and_then(|line| line.strip_prefix(b"--")).map(<[u8]>::trim_ascii_end);
-        if let Some(boundary) = boundary.filter(|boundary| !boundary.is_empty()) {
-            level.boundary = Some(boundary.to_vec());
-            level.parts = 1;
-            self.state = State::Header(Vec::new());
-        }
-    }
-
-    /// The input is over.
-    fn finish(&mut self) -> Result<(), WalkError> {
-        if let State::Message(block) = &mut self.state {
-            let block = std::mem::take(block);
-            if self.header_done(&block, true)?.is_break() {
-                return Ok(());
-            }
-            // no blank line ends the header: what was meant as content is in it
-            self.end_leaf(Some(Damage::NoContent))?;
-        }
-        let unended = self.stack.iter().any(|level| !level.closed).then_some(Damage::NoEnd);
-        if let State::Leaf(leaf) = &mut self.state
-            && leaf.stage != Stage::Skipped
-        {
-            leaf.decoder.push(leaf.held_break, &mut self.out);
-        }
-        self.leave_part(unended.clone())?;
-        while !self.stack.is_empty() {
-            self.pop();
-        }
-        self.walked.damage.extend(unended.filter(|_| !self.walked.damage.contains(&Damage::NoParts)));
-        Ok(())
-    }
-}
-
-/// What a leaf is for. Not by disposition alone: Apple Mail and Outlook send invoices as `inline`, so only pictures can
-/// be inline, and only text without a name is the message's own.
-fn role(part: &PartHead, parent: Option<&Multipart>) -> Option<Role> {
-    if part.disposition.as_deref() == Some("attachment") {
-        return Some(Role::Attachment);
-    }
-    let parent_is = |kind: &str| parent.is_some_and(|level| level.media_type == kind);
-    let is_text = part.media_type.starts_with("text/");
-    let is_body = matches!(part.media_type.as_str(), "text/plain" | "text/html");
-    if part.name.is_none() && (is_body || is_text && parent_is("multipart/alternative")) {
-        return None;
-    }
-    let is_related = part.content_id.is_some() && parent_is("multipart/related") && !is_root(part, parent);
-    let is_inline = part.disposition.as_deref() == Some("inline") && part.media_type.starts_with("image/");
-    Some(if is_inline || is_related && is_picture(part) { Role::Inline } else { Role::Attachment })
-}
-
-/// The root of multipart/related: the one that `start` names, else the first (RFC 2387, 3.2).
-fn is_root(part: &PartHead, parent: Option<&Multipart>) -> bool {
-    parent.is_some_and(|level| match &level.start {
-        Some(start) => part.content_id.as_ref() == Some(start),
-        None => level.parts == 1,
-    })
-}
-
-/// What a page shows: pictures, style sheets; also pictures that are sent as `application/octet-stream`.
-fn is_picture(part: &PartHead) -> bool {
-    let extension =
-        part.name.as_deref().and_then(|name| name.rsplit_once('.')).map(|(_, end)| end.to_ascii_lowercase());
-    let by_name = extension.is_some_and(|extension| PICTURES.contains(&extension.as_str()));
-    part.media_type.starts_with("image/")
-        || part.media_type == "text/css"
-        || part.media_type == "application/octet-stream" && by_name
-}
-
-/// Where the header block of an attached message ends, looking from `searched` on.
-fn header_end(content: &[u8], searched: usize) -> Option<usize> {
-    let from = searched.saturating_sub(3);
-    let tail = &content[from..];
-    let lf = tail.windows(2).position(|pair| pair == b"\n\n").map(|at| from + at + 1);
-    let crlf = tail.windows(3).position(|three| three == b"\n\r\n").map(|at| from + at + 1);
-    lf.into_iter().chain(crlf).min()
-}
-
-fn without_brackets(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw);
-    text.trim().trim_start_matches('<').trim_end_matches('>').to_owned()
-}
-
-/// The input cut into lines, and lines that are too long into pieces; the cuts never depend on how it was read.
-struct Lines<R> {
-    input: R,
-    piece: Vec<u8>,
-    /// A CR at the end of a full piece: it may be half of a line break.
-    carried: Option<u8>,
-    at_start: bool,
-}
-
-struct Piece<'a> {
-    bytes: &'a [u8],
-    /// It begins a line.
-    starts_line: bool,
-    /// The line goes on in the next piece.
-    goes_on: bool,
-}
-
-impl Piece<'_> {
-    fn whole_line(&self) -> Option<&[u8]> {
-        (self.starts_line && !self.goes_on).then_some(self.bytes)
-    }
-
-    /// The content of the piece and the break that ends it, if it ends a line.
-    fn split_break(&self) -> (&[u8], &'static [u8]) {
-        for line_break in [b"\r\n".as_slice(), b"\n"] {
-            if let Some(content) = self.bytes.strip_suffix(line_break) {
-                return (content, line_break);
-            }
-        }
-        (self.bytes, b"")
-    }
-}
-
-impl<R: BufRead> Lines<R> {
-    /// The next piece; `None` at the end of the input.
-    fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
-        self.piece.clear();
-        self.piece.extend(self.carried.take());
-        let mut over = false;
-        while !over && self.piece.len() < LINE {
-            let available = match self.input.fill_buf() {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if available.is_empty() {
-                break;
-            }
-            let room = &available[..available.len().min(LINE - self.piece.len())];
-            let upto = room.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
-            over = upto.is_some();
-            let taken = upto.unwrap_or(room.len());
-            self.piece.extend_from_slice(&room[..taken]);
-            self.input.consume(taken);
-        }
-        if self.piece.is_empty() {
-            return Ok(None);
-        }
-        let goes_on = !over && self.piece.len() == LINE;
-        if goes_on && self.piece.ends_with(b"\r") {
-            self.carried = self.piece.pop();
-        }
-        let starts_line = std::mem::replace(&mut self.at_start, !goes_on);
-        Ok(Some(Piece { bytes: &self.piece, starts_line, goes_on }))
-    }
-}
-
-/// The longest piece of a line, bytes.
-const LINE: usize = 64 * 1024;
-
-/// Decoded content goes to the visitor in pieces of this size, bytes; the last line may make them larger by its length.
-const PASS_ON: usize = 32 * 1024;
-
-/// Shorter boundaries must stand alone on their line.
-const TRUSTED: usize = 8;
-
-/// So many decoded bytes of an attached message are searched for its subject.
-const NAMING: usize = 64 * 1024;
-
-const PICTURES: [&str; 13] =
-    ["png", "jpg", "jpeg", "jpe", "gif", "bmp", "svg", "webp", "emf", "wmf", "emz", "wmz", "ico"];
-
 #[cfg(test)]
 mod tests {
     use std::io::{BufReader, Read};
 
     use proptest::prelude::*;
 
+    use super::super::lines::LINE;
+    use super::super::walker::PASS_ON;
     use super::*;
 
     /// Takes everything, decodes everything.

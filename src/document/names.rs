@@ -3,6 +3,8 @@
 //! The two are kept apart: filters judge the decoded name as the sender wrote it, [`safe_name`] is for the file that
 //! is delivered. What is safe is decided for Windows and Linux at once, because waiting directories are shares.
 
+use unicode_normalization::UnicodeNormalization as _;
+
 use super::header::Parameters;
 
 /// The name of a part: `Content-Disposition` (RFC 2183, 2.3; RFC 2231) first, then `Content-Type`'s `name`; decoded,
@@ -13,10 +15,11 @@ pub(super) fn part_name(disposition: &Parameters, content_type: &Parameters) -> 
 }
 
 /// A file name that is safe on Windows and Linux: no path, no reserved or control character, no reserved name, at most
-/// [`LONGEST`] bytes with the extension kept, never empty. A safe name stays as it is.
+/// [`LONGEST`] bytes with the extension kept, never empty, and in normal form C, because macOS writes `é` as two
+/// characters. A safe name stays as it is.
 pub fn safe_name(name: &str) -> String {
     let last = name.split(['/', '\\']).rfind(|part| !part.trim_matches(EDGE).is_empty()).unwrap_or_default();
-    let kept: String = last.chars().filter_map(safe_char).collect();
+    let kept: String = last.chars().filter_map(safe_char).nfc().collect();
     let trimmed = kept.trim_start_matches(EDGE).trim_end_matches(EDGE);
     if trimmed.is_empty() {
         return NAMELESS.to_owned();
@@ -40,6 +43,11 @@ pub fn message_name(subject: &str) -> String {
 pub fn extension_of(media_type: &str) -> &'static str {
     let known = EXTENSIONS.iter().find(|(own, _)| *own == media_type).map(|(_, extension)| *extension);
     known.unwrap_or(if media_type.starts_with("text/") { "txt" } else { "bin" })
+}
+
+/// The media type that the first bytes of a document give away; `None` when they are nothing special.
+pub(super) fn sniffed(content: &[u8]) -> Option<&'static str> {
+    MAGIC.iter().find(|(magic, _)| content.starts_with(magic)).map(|(_, media_type)| *media_type)
 }
 
 /// Stem and extension, its dot included; what begins with the only dot or has a very long end has no extension.
@@ -101,6 +109,20 @@ const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 
 /// The digits after `COM` and `LPT`, superscripts included (same page).
 const PORTS: &str = "0123456789¹²³";
+
+/// How documents begin.
+const MAGIC: [(&[u8], &str); 10] = [
+    (b"%PDF-", "application/pdf"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"\x89PNG\r\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"<?xml", "application/xml"),
+    (b"\xef\xbb\xbf<?xml", "application/xml"),
+    (b"{\\rtf", "application/rtf"),
+];
 
 const EXTENSIONS: [(&str, &str); 46] = [
     ("application/pdf", "pdf"),
@@ -170,6 +192,7 @@ mod tests {
             ("fin. . ", "fin"),
             (" . a .pdf", "a .pdf"),
             ("", "document"),
+            ("e\u{301}te\u{301}.pdf", "été.pdf"),
             ("../..", "document"),
             ("\u{202e}\u{0}", "document"),
         ] {
