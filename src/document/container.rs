@@ -10,10 +10,13 @@ use std::ops::{ControlFlow, Range};
 
 use super::header::{Head, Parameters};
 use super::mime::{Damage, Limits, PartHead, Visitor, WalkError, Walked};
+use super::smime::{self, Octets};
+use super::tnef::{self, Attachment, Tnef};
 use super::uuencode::{self, Span};
-use super::walker::{PASS_ON, Start, Walker};
+use super::walker::{PASS_ON, Start, Walker, is_picture};
 use crate::model::Role;
 use crate::text;
+use crate::text::Text;
 
 /// What all walks of one message share: the visitor, and what is counted.
 pub(super) struct Tree<'a> {
@@ -77,9 +80,9 @@ impl<'a> Tree<'a> {
     }
 
     /// Why a container at the innermost level stays closed.
-    pub(super) fn too_deep(&self) -> Damage {
+    pub(super) fn too_deep(&self) -> Text {
         let limit = self.limits.levels;
-        Damage::Unopened(text!("more than {limit} containers inside each other", "plus de {limit} niveaux imbriqués"))
+        text!("more than {limit} containers inside each other", "plus de {limit} conteneurs imbriqués")
     }
 }
 
@@ -88,6 +91,10 @@ impl<'a> Tree<'a> {
 pub(super) enum Kind {
     /// An attached message; told as a leaf and read again for its parts.
     Message,
+    /// winmail.dat.
+    Tnef,
+    /// CMS, perhaps signed data.
+    Cms,
     /// Text of the message that may hold uuencoded files.
     Text,
     /// One uuencoded file (`Content-Transfer-Encoding: x-uuencode`, an old liberty).
@@ -95,9 +102,19 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(head: &PartHead, _content_type: &Parameters, limits: &Limits) -> Option<Self> {
-        match head.media_type.as_str() {
-            "message/rfc822" | "message/global" => limits.nested.then_some(Self::Message),
+    pub(super) fn of(head: &PartHead, content_type: &Parameters, limits: &Limits) -> Option<Self> {
+        let name = head.name.as_deref().map(str::to_ascii_lowercase);
+        let is_unknown = head.media_type == "application/octet-stream";
+        match (head.media_type.as_str(), name.as_deref()) {
+            ("message/rfc822" | "message/global", _) => limits.nested.then_some(Self::Message),
+            ("application/ms-tnef" | "application/vnd.ms-tnef", _) => Some(Self::Tnef),
+            (_, Some("winmail.dat")) if is_unknown => Some(Self::Tnef),
+            // under a name of its own it is a signed document (`facture.xml.p7m`), no wrapped message
+            ("application/pkcs7-mime" | "application/x-pkcs7-mime", None | Some("smime.p7m")) => {
+                let kind = content_type.plain("smime-type").unwrap_or(SIGNED);
+                kind.eq_ignore_ascii_case(SIGNED).then_some(Self::Cms)
+            }
+            (_, Some("smime.p7m")) if is_unknown => Some(Self::Cms),
             _ => None,
         }
     }
@@ -114,6 +131,39 @@ pub(super) struct Container {
     memory: Vec<u8>,
     file: Option<File>,
 }
+
+/// Why a container cannot be opened.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// It could not be read.
+    Read(io::Error),
+    /// It is damaged.
+    Broken(Text),
+}
+
+impl From<io::Error> for Flaw {
+    fn from(error: io::Error) -> Self {
+        let carried = error.get_ref().and_then(|inner| inner.downcast_ref::<Carried>());
+        match carried {
+            Some(Carried(why)) => Self::Broken(why.clone()),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Broken(text!("its end is missing", "la fin manque"))
+            }
+            None => Self::Read(error),
+        }
+    }
+}
+
+impl Flaw {
+    /// A damage on its way through a reader.
+    pub(super) fn error(why: Text) -> io::Error {
+        io::Error::other(Carried(why))
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Carried(Text);
 
 /// What can be read again.
 pub(super) trait Source: BufRead + Seek {}
@@ -158,6 +208,8 @@ impl Container {
         rewind(source)?;
         match self.kind {
             Kind::Message => Walker::new(tree, Start::Attached, head.level + 1, inside(&head)).run(source),
+            Kind::Tnef => winmail(tree, head, source, damage, false),
+            Kind::Cms => cms(tree, head, source, damage),
             Kind::Text => text(tree, &head, source),
             Kind::Uuencoded => uuencoded(tree, head, source, damage),
         }
@@ -171,6 +223,106 @@ fn inside(head: &PartHead) -> Vec<String> {
 
 fn rewind(source: &mut dyn Source) -> Result<(), WalkError> {
     source.seek(SeekFrom::Start(0)).map(drop).map_err(WalkError::Visit)
+}
+
+/// Tells a container as the leaf that it is, closed for a reason or because there is nothing to open.
+fn as_it_came(
+    tree: &mut Tree<'_>,
+    head: &PartHead,
+    source: &mut dyn Source,
+    damage: Option<Damage>,
+    why: Option<Text>,
+) -> Result<(), WalkError> {
+    rewind(source)?;
+    tree.leaf(PartHead { unopened: why.map(Damage::Unopened), ..head.clone() }, source, damage)
+}
+
+/// The entity inside signed data; other CMS as it came.
+fn cms(tree: &mut Tree<'_>, head: PartHead, source: &mut dyn Source, damage: Option<Damage>) -> Result<(), WalkError> {
+    match smime::is_signed(source) {
+        Ok(true) if !damage.as_ref().is_some_and(Damage::is_loss) => {
+            let content = BufReader::with_capacity(BUFFER, Octets::new(source));
+            Walker::new(tree, Start::Entity, head.level + 1, inside(&head)).run(content)
+        }
+        Ok(_) => as_it_came(tree, &head, source, damage, None),
+        Err(Flaw::Broken(why)) => as_it_came(tree, &head, source, damage, Some(why)),
+        Err(Flaw::Read(error)) => Err(WalkError::Visit(error)),
+    }
+}
+
+/// The attachments of a winmail.dat. Itself only where some of them may be missing, or where it is `embedded` in
+/// another: then it is a message of its own, and no .eml can be made of it.
+fn winmail(
+    tree: &mut Tree<'_>,
+    head: PartHead,
+    source: &mut dyn Source,
+    damage: Option<Damage>,
+    embedded: bool,
+) -> Result<(), WalkError> {
+    let Tnef { attachments, bodies, damage: why } = match tnef::read(source, tree.limits.parts) {
+        Ok(tnef) => tnef,
+        Err(Flaw::Broken(why)) => Tnef { damage: Some(why), ..Tnef::default() },
+        Err(Flaw::Read(error)) => return Err(WalkError::Visit(error)),
+    };
+    let why = damage.as_ref().filter(|damage| damage.is_loss()).map(Damage::text).or(why);
+    if embedded || why.is_some() {
+        as_it_came(tree, &head, source, damage, why)?;
+    }
+    let (level, path) = (head.level + 1, inside(&head));
+    let of = |media_type: &str, role| PartHead {
+        n: 0, // until it is told
+        media_type: media_type.to_owned(),
+        name: None,
+        disposition: None,
+        content_id: None,
+        role,
+        path: path.clone(),
+        level,
+        unopened: None,
+    };
+    for body in bodies {
+        tree.count()?;
+        // only that it is there: what the text says is no document
+        tree.leaf(of(body, None), &mut io::empty(), None)?;
+    }
+    for attachment in attachments {
+        attached(tree, of("application/octet-stream", Some(Role::Attachment)), attachment, source)?;
+    }
+    Ok(())
+}
+
+/// An attachment of a winmail.dat, and what is inside it.
+fn attached(
+    tree: &mut Tree<'_>,
+    mut head: PartHead,
+    attachment: Attachment,
+    source: &mut dyn Source,
+) -> Result<(), WalkError> {
+    tree.count()?;
+    head.name = attachment.name;
+    head.content_id = attachment.content_id;
+    let declared = attachment.media_type.filter(|media_type| media_type.contains('/'));
+    head.media_type = declared.map_or(head.media_type, |declared| declared.to_ascii_lowercase());
+    if attachment.is_shown && head.content_id.is_some() && is_picture(&head) {
+        head.role = Some(Role::Inline);
+    }
+    let mut content = Window::new(source, attachment.data)?;
+    let is_deep = head.level >= tree.limits.levels;
+    if attachment.is_message {
+        head.media_type = "application/ms-tnef".to_owned();
+    } else if !(tree.limits.nested && head.media_type == "message/rfc822") {
+        return tree.leaf(head, &mut content, None);
+    }
+    if is_deep {
+        let why = tree.too_deep();
+        return as_it_came(tree, &head, &mut content, None, Some(why));
+    }
+    if attachment.is_message {
+        return winmail(tree, head, &mut content, None, true);
+    }
+    as_it_came(tree, &head, &mut content, None, None)?;
+    rewind(&mut content)?;
+    Walker::new(tree, Start::Attached, head.level + 1, inside(&head)).run(content)
 }
 
 /// The text of a message: its uuencoded files, and what stands around them as text again.
@@ -266,6 +418,9 @@ impl Seek for Window<'_> {
         Ok(self.at - self.range.start)
     }
 }
+
+/// The `smime-type` of signed data (RFC 8551, 3.2.2).
+const SIGNED: &[u8] = b"signed-data";
 
 /// A container of at most so many bytes stays in memory.
 const MEMORY: usize = 256 * 1024;

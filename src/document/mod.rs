@@ -9,6 +9,8 @@ pub mod header;
 mod lines;
 pub mod mime;
 pub mod names;
+mod smime;
+mod tnef;
 mod transfer;
 mod uuencode;
 mod walker;

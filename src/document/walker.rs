@@ -259,7 +259,7 @@ impl<'t, 'a> Walker<'t, 'a> {
             kind = Some(Kind::Text);
         }
         if self.level >= self.tree.limits.levels && kind.is_some_and(Kind::is_level) {
-            (kind, head.unopened) = (None, Some(self.tree.too_deep()));
+            (kind, head.unopened) = (None, Some(Damage::Unopened(self.tree.too_deep())));
         }
         let stage = match kind {
             Some(Kind::Message) | None if is_unnamed(&head) => Stage::Naming(0),
@@ -311,7 +311,8 @@ impl<'t, 'a> Walker<'t, 'a> {
         if leaf.stage == Stage::Wanted {
             self.tree.end(leaf.damage.clone())?;
         }
-        leaf.container.map_or(Ok(()), |container| container.open(leaf.head, leaf.damage, self.tree))
+        let Leaf { head, damage, container, .. } = *leaf;
+        container.map_or(Ok(()), |container| container.open(head, damage, self.tree))
     }
 
     /// Which multipart a line delimits, and whether it closes it: the innermost open one with this very boundary, else
