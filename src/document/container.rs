@@ -208,8 +208,8 @@ impl Container {
         rewind(source)?;
         match self.kind {
             Kind::Message => Walker::new(tree, Start::Attached, head.level + 1, inside(&head)).run(source),
-            Kind::Tnef => winmail(tree, head, source, damage, false),
-            Kind::Cms => cms(tree, head, source, damage),
+            Kind::Tnef => winmail(tree, &head, source, damage, false),
+            Kind::Cms => cms(tree, &head, source, damage),
             Kind::Text => text(tree, &head, source),
             Kind::Uuencoded => uuencoded(tree, head, source, damage),
         }
@@ -238,14 +238,14 @@ fn as_it_came(
 }
 
 /// The entity inside signed data; other CMS as it came.
-fn cms(tree: &mut Tree<'_>, head: PartHead, source: &mut dyn Source, damage: Option<Damage>) -> Result<(), WalkError> {
+fn cms(tree: &mut Tree<'_>, head: &PartHead, source: &mut dyn Source, damage: Option<Damage>) -> Result<(), WalkError> {
     match smime::is_signed(source) {
         Ok(true) if !damage.as_ref().is_some_and(Damage::is_loss) => {
             let content = BufReader::with_capacity(BUFFER, Octets::new(source));
-            Walker::new(tree, Start::Entity, head.level + 1, inside(&head)).run(content)
+            Walker::new(tree, Start::Entity, head.level + 1, inside(head)).run(content)
         }
-        Ok(_) => as_it_came(tree, &head, source, damage, None),
-        Err(Flaw::Broken(why)) => as_it_came(tree, &head, source, damage, Some(why)),
+        Ok(_) => as_it_came(tree, head, source, damage, None),
+        Err(Flaw::Broken(why)) => as_it_came(tree, head, source, damage, Some(why)),
         Err(Flaw::Read(error)) => Err(WalkError::Visit(error)),
     }
 }
@@ -254,7 +254,7 @@ fn cms(tree: &mut Tree<'_>, head: PartHead, source: &mut dyn Source, damage: Opt
 /// another: then it is a message of its own, and no .eml can be made of it.
 fn winmail(
     tree: &mut Tree<'_>,
-    head: PartHead,
+    head: &PartHead,
     source: &mut dyn Source,
     damage: Option<Damage>,
     embedded: bool,
@@ -266,9 +266,9 @@ fn winmail(
     };
     let why = damage.as_ref().filter(|damage| damage.is_loss()).map(Damage::text).or(why);
     if embedded || why.is_some() {
-        as_it_came(tree, &head, source, damage, why)?;
+        as_it_came(tree, head, source, damage, why)?;
     }
-    let (level, path) = (head.level + 1, inside(&head));
+    let (level, path) = (head.level + 1, inside(head));
     let of = |media_type: &str, role| PartHead {
         n: 0, // until it is told
         media_type: media_type.to_owned(),
@@ -309,7 +309,7 @@ fn attached(
     let mut content = Window::new(source, attachment.data)?;
     let is_deep = head.level >= tree.limits.levels;
     if attachment.is_message {
-        head.media_type = "application/ms-tnef".to_owned();
+        "application/ms-tnef".clone_into(&mut head.media_type);
     } else if !(tree.limits.nested && head.media_type == "message/rfc822") {
         return tree.leaf(head, &mut content, None);
     }
@@ -318,7 +318,7 @@ fn attached(
         return as_it_came(tree, &head, &mut content, None, Some(why));
     }
     if attachment.is_message {
-        return winmail(tree, head, &mut content, None, true);
+        return winmail(tree, &head, &mut content, None, true);
     }
     as_it_came(tree, &head, &mut content, None, None)?;
     rewind(&mut content)?;

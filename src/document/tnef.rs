@@ -230,9 +230,10 @@ impl Parse {
                 let length = if is_long { reader.u32()? } else { fixed_size(base).ok_or_else(|| reader.short())? };
                 let value = padded(reader, length)?;
                 let end = reader.at;
-                match of_attachment {
-                    true => self.attachment_property(reader, base, id, value)?,
-                    false => self.message_property(id, &value),
+                if of_attachment {
+                    self.attachment_property(reader, base, id, value)?;
+                } else {
+                    self.message_property(id, &value);
                 }
                 reader.go(end)?;
             }
