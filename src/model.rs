@@ -137,6 +137,10 @@ pub enum Role {
     Inline,
     /// A dropped file.
     Document,
+    /// Not a document: the sidecar with the metadata.
+    Index,
+    /// Not a document: the folder in which an item's files are delivered.
+    Folder,
 }
 
 impl Role {
@@ -147,7 +151,20 @@ impl Role {
             Self::Attachment => "attachment",
             Self::Inline => "inline",
             Self::Document => "document",
+            Self::Index => "index",
+            Self::Folder => "folder",
         }
+    }
+
+    /// Reads the word of [`as_str`](Self::as_str).
+    pub fn parse(word: &str) -> Option<Self> {
+        let all = [Self::Message, Self::Attachment, Self::Inline, Self::Document, Self::Index, Self::Folder];
+        all.into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether it is one of the item's documents, not something that is delivered with them.
+    pub fn is_document(self) -> bool {
+        !matches!(self, Self::Index | Self::Folder)
     }
 }
 

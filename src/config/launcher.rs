@@ -4,7 +4,7 @@
 //! directories are named, not looked at.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::global::Defaults;
 use super::option::Level;
@@ -219,6 +219,16 @@ pub enum Since {
     Date(jiff::civil::Date),
     /// So long before now.
     Back(Duration),
+}
+
+impl Since {
+    /// When it begins; a day begins at midnight of this machine's clock. `None`: before all times.
+    pub fn first_moment(self) -> Option<SystemTime> {
+        match self {
+            Self::Date(day) => day.to_zoned(jiff::tz::TimeZone::system()).ok().map(|start| start.timestamp().into()),
+            Self::Back(back) => SystemTime::now().checked_sub(back),
+        }
+    }
 }
 
 impl Launcher {

@@ -507,8 +507,8 @@ pub(super) static ROWS: &[Row] = &[
         "où les fichiers sont préparés : même volume que deliver, surveillé par personne ; .pertuis-staging à \
          côté de deliver").sample("/srv/ezged/ocr/.pertuis-staging"),
     Row::new("name", &["nom"], L, Kind::Name, "{name}",
-        "name of a delivered file; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} stand for what they say",
-        "nom d'un fichier livré ; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} valent ce qu'ils disent"),
+        "name of a delivered file; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} stand for what they say; the document's extension is added where the name does not end with it",
+        "nom d'un fichier livré ; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} valent ce qu'ils disent ; l'extension du document est ajoutée si le nom ne finit pas par elle"),
     Row::new("group", &["regrouper"], L, Kind::Choice(&[("flat", Fate::Acts), ("folder", Fate::Acts)]), "flat",
         "files side by side, or a folder for each message",
         "fichiers côte à côte, ou un dossier par message"),

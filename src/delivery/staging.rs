@@ -69,14 +69,53 @@ impl Staging {
         Ok(StagedWriter { out, name, size: 0, hasher: Sha256::new(), unfinished: Some(path) })
     }
 
+    /// The name of the folder of an item whose files are delivered in one.
+    pub fn folder_of(short: &str) -> String {
+        format!("{short}{FOLDER}")
+    }
+
+    /// Makes such a folder, empty also where a try that was cut short left one.
+    pub fn make_folder(&self, folder: &str) -> io::Result<()> {
+        self.remove_folder(folder)?;
+        fs::create_dir(self.path(folder))
+    }
+
+    /// Moves a staged file into such a folder under its final name; answers its new name here.
+    pub fn move_into(&self, folder: &str, staged: &str, name: &str) -> io::Result<String> {
+        let moved = format!("{folder}/{name}");
+        replace(&self.path(staged), &self.path(&moved))?;
+        Ok(moved)
+    }
+
+    /// Stages something that is in memory.
+    pub fn put(&self, name: String, bytes: &[u8]) -> io::Result<Staged> {
+        let mut writer = self.create(name)?;
+        writer.write_all(bytes)?;
+        writer.finish()
+    }
+
+    /// Replaces a staged file in one step, safe from a power cut: it is the witness that it was not published.
+    pub fn put_again(&self, name: &str, bytes: &[u8]) -> io::Result<Staged> {
+        let next = self.put(format!("{name}.next"), bytes)?;
+        let path = self.path(&next.name);
+        File::options().write(true).open(&path)?.sync_all()?;
+        replace(&path, &self.path(name))?;
+        Ok(Staged { name: name.to_owned(), ..next })
+    }
+
     /// Removes every staged file but `keep`: what an interrupted cycle left before its record.
     pub fn sweep(&self, keep: &HashSet<String>) -> io::Result<()> {
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // a folder is not ours
-            if name != GENERATION && !keep.contains(&name) && !entry.file_type()?.is_dir() {
+            if name == GENERATION || keep.contains(&name) {
+                continue;
+            }
+            if !entry.file_type()?.is_dir() {
                 fs::remove_file(entry.path())?;
+            } else if name.ends_with(FOLDER) {
+                // no other folder is ours
+                fs::remove_dir_all(entry.path())?;
             }
         }
         Ok(())
@@ -90,8 +129,16 @@ impl Staging {
         }
     }
 
-    /// Makes these staged files, with their names, survive a power cut.
-    pub fn sync_files(&self, names: &[&str]) -> io::Result<()> {
+    /// Removes a folder with what is in it; one that is not there is no error.
+    pub fn remove_folder(&self, name: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.path(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes these staged files and folders, with their names, survive a power cut.
+    pub fn sync_files(&self, names: &[&str], folders: &[&str]) -> io::Result<()> {
         let sync = |names: &[&str]| {
             names.iter().try_for_each(|name| File::options().write(true).open(self.path(name))?.sync_all())
         };
@@ -101,6 +148,7 @@ impl Staging {
             let threads: Vec<_> = names.chunks(share).map(|names| scope.spawn(move || sync(names))).collect();
             threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| io::Error::other("thread fell"))?)
         })?;
+        folders.iter().try_for_each(|folder| sync_directory(&self.path(folder)))?;
         self.sync()
     }
 
@@ -178,6 +226,8 @@ impl Write for StagedWriter {
 }
 
 const GENERATION: &str = "generation";
+/// The end of the name of a folder in which an item's files wait for their delivery.
+const FOLDER: &str = ".folder";
 const BUFFER: usize = 64 * 1024;
 const SYNC_THREADS: usize = 8;
 
@@ -197,7 +247,7 @@ mod tests {
         writer.write_all(b"abc").unwrap();
         let staged = writer.finish().unwrap();
         assert_eq!((staged.size, staged.sha256), (3, Digest::of(b"abc")));
-        staging.sync_files(&[&staged.name]).unwrap();
+        staging.sync_files(&[&staged.name], &[]).unwrap();
         assert_eq!(fs::read(staging.path("k.1")).unwrap(), b"abc");
         staging.create("k.2".into()).unwrap().write_all(b"half").unwrap();
         assert!(!staging.path("k.2").exists());
@@ -212,8 +262,15 @@ mod tests {
         }
         staging.set_generation(7).unwrap();
         fs::create_dir(staging.path("somebody's folder")).unwrap();
-        staging.sweep(&HashSet::from(["known.1".to_owned()])).unwrap();
+        for folder in ["known.folder", "left-over.folder"] {
+            staging.make_folder(folder).unwrap();
+            let staged = staging.put("x".into(), b"x").unwrap();
+            assert_eq!(staging.move_into(folder, &staged.name, "a.pdf").unwrap(), format!("{folder}/a.pdf"));
+        }
+        staging.sweep(&HashSet::from(["known.1", "known.folder"].map(ToOwned::to_owned))).unwrap();
         assert!(staging.path("known.1").exists() && !staging.path("left-over.1").exists());
+        assert!(staging.path("known.folder/a.pdf").exists() && !staging.path("left-over.folder").exists());
+        assert!(staging.path("somebody's folder").exists());
         assert_eq!(staging.generation().unwrap(), Some(7));
     }
 

@@ -51,7 +51,7 @@ pub(super) fn sniffed(content: &[u8]) -> Option<&'static str> {
 }
 
 /// Stem and extension, its dot included; what begins with the only dot or has a very long end has no extension.
-fn split_extension(name: &str) -> (&str, &str) {
+pub fn split_extension(name: &str) -> (&str, &str) {
     match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= LONGEST_EXTENSION => name.split_at(dot),
         _ => (name, ""),

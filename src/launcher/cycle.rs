@@ -8,24 +8,24 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::naming::{FreeNames, Naming};
 use super::report::Report;
-use super::{Env, stage};
+use super::{Env, index, stage};
 use crate::config::Launcher;
 use crate::config::launcher::{quarantine_below, staging_beside};
-use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Recorded, RecordedFile, Stage};
+use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Part, Recorded, RecordedFile, Stage};
 use crate::delivery::lock::Lock;
 use crate::delivery::quarantine::Quarantine;
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::staging::Staging;
 use crate::delivery::{Published, publish, same_volume, sync_directory};
-use crate::document::names::numbered;
 use crate::event::{Event, Level};
-use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::model::{Code, Disposition, Fault, ItemKey, Role};
 use crate::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
@@ -110,6 +110,7 @@ pub(super) struct Cycle<'a> {
     stop: &'a CancellationToken,
     /// Items that an earlier cycle recorded and this one published: counted, and not counted again when listed.
     recovered: HashSet<ItemKey>,
+    names: FreeNames,
     raised: bool,
     _lock: Option<Lock>,
     _scratch: Option<tempfile::TempDir>,
@@ -187,6 +188,7 @@ impl<'a> Cycle<'a> {
             report: Report::new(name),
             stop,
             recovered: HashSet::new(),
+            names: FreeNames::default(),
             raised: false,
             _lock: lock,
             _scratch: scratch,
@@ -370,7 +372,7 @@ impl<'a> Cycle<'a> {
         };
         let entry = match content {
             Ok(Content::Gone) => None,
-            Ok(content) => self.stage(key, short, content)?,
+            Ok(content) => self.stage(item, short, content)?,
             Err(fault) => Some(stage::failed(key, short, &fault.text)),
         };
         entry.map(|entry| self.third_failure(entry, body.as_ref())).transpose()
@@ -393,38 +395,105 @@ impl<'a> Cycle<'a> {
 
     /// Records, publishes and confirms staged items.
     fn deliver(&mut self, Batch { mut entries, .. }: Batch) -> Result<(), Fault> {
-        if entries.is_empty() {
-            return Ok(());
-        }
+        let mut unprepared = None;
         if entries.iter().any(|entry| entry.stage == Stage::Recorded) && !self.dry_run {
-            let staged: Vec<_> = entries.iter().flat_map(Entry::staged).collect();
-            self.staging.sync_files(&staged).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
+            unprepared = self.make_ready(&mut entries)?;
             boundary();
-            self.assign_names(&mut entries)?;
+            let files: Vec<_> = entries.iter().flat_map(Entry::staged).collect();
+            let folders: Vec<_> = entries.iter().filter_map(Entry::folder).collect();
+            let synced = self.staging.sync_files(&files, &folders);
+            synced.map_err(|error| deliver_fault(self.staging.dir(), &error))?;
             boundary();
         }
-        self.ledger.record(&entries)?;
+        if !entries.is_empty() {
+            self.record(&entries)?;
+        }
+        unprepared.map_or(Ok(()), Err)
+    }
+
+    fn record(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+        self.ledger.record(entries)?;
         boundary();
-        self.count(&entries);
+        self.count(entries);
         for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
             self.forget_body(&entry.key);
         }
         if self.dry_run {
-            return self.pretend(&entries);
+            return self.pretend(entries);
         }
         let recorded = self.ledger.recorded()?;
         self.publish_recorded(&recorded)
     }
 
-    /// Every taken document gets a name that neither stands in `deliver` nor is promised to another one.
-    fn assign_names(&self, entries: &mut [Entry]) -> Result<(), Fault> {
+    /// Makes staged items ready to be published: final names, folder, index. One for which that fails (a full disk) is
+    /// taken out, so that the others are delivered; answers the fault.
+    fn make_ready(&mut self, entries: &mut Vec<Entry>) -> Result<Option<Fault>, Fault> {
         let mut promised = self.ledger.promised(&self.launcher.deliver)?;
-        for part in entries.iter_mut().flat_map(|entry| &mut entry.parts) {
-            if let Decision::Taken { name, directory, .. } = &mut part.decision {
-                *name = free_name(directory, name, &promised);
-                promised.insert(name.to_lowercase());
+        let mut fault = None;
+        entries.retain_mut(|entry| {
+            let ready = match entry.stage {
+                Stage::Recorded => self.make_item_ready(entry, &mut promised),
+                _ => Ok(()),
+            };
+            let Err(error) = ready else { return true };
+            self.discard(&entry.parts);
+            fault.get_or_insert(deliver_fault(self.staging.dir(), &error));
+            false
+        });
+        Ok(fault)
+    }
+
+    /// Every name neither stands in `deliver` nor is promised to another document; in a folder of their own, an item's
+    /// documents are told apart among themselves.
+    fn make_item_ready(&mut self, entry: &mut Entry, promised: &mut HashSet<String>) -> io::Result<()> {
+        let directory = &self.launcher.deliver;
+        let naming = Naming { launcher: self.launcher, short: &entry.short, uid: "" };
+        let mut index = index::extension(self.launcher.index).map(|extension| naming.index(extension));
+        let folder = entry.folder().map(ToOwned::to_owned);
+        if let Some(folder) = &folder {
+            self.staging.make_folder(folder)?;
+            boundary();
+        }
+        let (mut inside, mut names) = (HashSet::from_iter(index.clone()), FreeNames::default());
+        for part in &mut entry.parts {
+            let Decision::Taken { staged, name, directory: own, .. } = &mut part.decision else { continue };
+            match &folder {
+                Some(folder) if part.role != Role::Folder => {
+                    *name = names.next(&self.staging.path(folder), name, &mut inside);
+                    *staged = self.staging.move_into(folder, staged, name)?;
+                    *own = PathBuf::new();
+                }
+                _ => *name = self.names.next(directory, name, promised),
             }
         }
+        if folder.is_none() {
+            index = index.map(|name| self.names.next(directory, &name, promised));
+        }
+        index.map_or(Ok(()), |name| self.add_index(entry, folder.as_deref(), name))
+    }
+
+    /// Stages the index of an item whose documents have their names.
+    fn add_index(&self, entry: &mut Entry, folder: Option<&str>, name: String) -> io::Result<()> {
+        boundary();
+        let bytes = index::Index::of(self.launcher, entry, SystemTime::now()).render(self.launcher.index)?;
+        let (staged, directory) = match folder {
+            Some(folder) => (format!("{folder}/{name}"), PathBuf::new()),
+            None => (format!("{}.index", entry.short), self.launcher.deliver.clone()),
+        };
+        let staged = self.staging.put(staged, &bytes)?;
+        entry.parts.push(Part {
+            n: entry.parts.last().map_or(1, |part| part.n + 1),
+            role: Role::Index,
+            original_name: None,
+            media_type: None,
+            decision: Decision::Taken {
+                staged: staged.name,
+                name,
+                directory,
+                size: staged.size,
+                sha256: staged.sha256,
+            },
+        });
         Ok(())
     }
 
@@ -470,33 +539,44 @@ impl<'a> Cycle<'a> {
     /// Publishes the files of an item; true when one of them had been published before an interruption.
     fn publish_item(&mut self, item: &Recorded) -> Result<bool, Fault> {
         let mut unconfirmed = false;
+        // an interruption may have come between the new name of a file and the index that tells it
+        let mut renamed = item.in_part || self.recovered.contains(&item.key);
         for file in &item.files {
-            if self.publish_file(item.id, file)? {
-                boundary();
-                self.report.files.delivered += 1;
-            } else {
-                unconfirmed = true;
+            if file.role == Role::Index && renamed {
+                self.renew_index(item.id, file)?;
             }
+            let Some(name) = self.publish_file(item.id, file)? else {
+                unconfirmed = true;
+                continue;
+            };
+            boundary();
+            renamed |= name != file.name;
+            self.report.files.delivered += match file.role {
+                Role::Index => 0,
+                Role::Folder => item.documents,
+                _ => 1,
+            };
         }
         Ok(unconfirmed)
     }
 
-    /// Gives a staged file its final name, the next free one where that is taken; false when it is not staged any
-    /// more.
-    fn publish_file(&mut self, item: i64, file: &RecordedFile) -> Result<bool, Fault> {
+    /// Gives a staged file its final name, the next free one where that is taken, and answers it; `None` when it is
+    /// not staged any more.
+    fn publish_file(&mut self, item: i64, file: &RecordedFile) -> Result<Option<String>, Fault> {
         let staged = self.staging.path(&file.staged);
         let mut name = file.name.clone();
         loop {
             match publish(&staged, &file.directory.join(&name)) {
-                Ok(Published::Done) => return Ok(true),
+                Ok(Published::Done) => return Ok(Some(name)),
                 Ok(Published::Taken) => {
-                    let promised = self.ledger.promised(&file.directory)?;
-                    name = free_name(&file.directory, &file.name, &promised);
+                    let mut promised = self.ledger.promised(&file.directory)?;
+                    name = self.names.next(&file.directory, &file.name, &mut promised);
                     self.ledger.rename(item, file.n, &name)?;
+                    boundary();
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !staged.exists() => {
                     check_directory(&file.directory)?;
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                     return Err(other_volume(&file.directory, self.staging.dir()));
@@ -506,8 +586,21 @@ impl<'a> Cycle<'a> {
         }
     }
 
+    /// Makes the index of an item again, with the names that its files were published under.
+    fn renew_index(&mut self, item: i64, file: &RecordedFile) -> Result<(), Fault> {
+        if !self.staging.path(&file.staged).exists() {
+            return Ok(()); // published
+        }
+        let Some((entry, recorded)) = self.ledger.entry(item)? else { return Ok(()) };
+        let bytes = index::Index::of(self.launcher, &entry, recorded).render(index::format(&file.name));
+        let staged = bytes.and_then(|bytes| self.staging.put_again(&file.staged, &bytes));
+        let staged = staged.map_err(|error| deliver_fault(&self.staging.path(&file.staged), &error))?;
+        boundary();
+        self.ledger.restage(item, file.n, staged.size, staged.sha256)
+    }
+
     fn confirmed(&mut self, item: &Recorded, unconfirmed: bool) {
-        let (short, files) = (&item.short, item.files.len());
+        let (short, files) = (&item.short, item.documents);
         self.count_recorded(item.whole);
         if unconfirmed {
             self.tell(
@@ -601,7 +694,7 @@ impl<'a> Cycle<'a> {
 
     /// The end of a dry run's batch: counted as if it had been delivered, and removed.
     fn pretend(&mut self, entries: &[Entry]) -> Result<(), Fault> {
-        for part in entries.iter().flat_map(|entry| &entry.parts) {
+        for part in entries.iter().flat_map(|entry| &entry.parts).filter(|part| part.role.is_document()) {
             if let Decision::Taken { staged, name, .. } = &part.decision {
                 self.report.files.delivered += 1;
                 self.staging.remove(staged).map_err(|error| deliver_fault(self.staging.dir(), &error))?;
@@ -653,7 +746,7 @@ impl<'a> Cycle<'a> {
         let body = body.map(|file| (file, stage::extension(self.launcher)));
         let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
-        let place = place.display();
+        let (place, en, fr) = (place.display(), en.replace('\n', " | "), fr.replace('\n', " | "));
         self.tell(
             Level::Warning,
             "item_quarantined",
@@ -731,20 +824,6 @@ impl<'a> Cycle<'a> {
 /// Where a launcher's documents are staged: `staging`, else `.pertuis-staging` beside `deliver`.
 pub fn staging_root(launcher: &Launcher) -> PathBuf {
     launcher.staging.clone().unwrap_or_else(|| staging_beside(&launcher.deliver))
-}
-
-/// The next name after `name` that neither stands in `directory` nor is promised (promised names are in lower case:
-/// the directory's file system may not tell cases apart).
-fn free_name(directory: &Path, name: &str, promised: &HashSet<String>) -> String {
-    let is_free =
-        |name: &str| !promised.contains(&name.to_lowercase()) && directory.join(name).symlink_metadata().is_err();
-    let mut candidate = name.to_owned();
-    let mut n = 1;
-    while !is_free(&candidate) {
-        n += 1;
-        candidate = numbered(name, n);
-    }
-    candidate
 }
 
 /// Staged items that are recorded together.

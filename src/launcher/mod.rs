@@ -5,6 +5,8 @@
 //! blocking calls (SQLite, files) hold up nobody else.
 
 mod cycle;
+mod index;
+mod naming;
 mod report;
 mod stage;
 #[cfg(test)]

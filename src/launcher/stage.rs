@@ -12,71 +12,75 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::cycle::{Cycle, deliver_fault, spool_fault};
+use super::naming::{Named, Naming};
 use crate::config::Launcher;
-use crate::config::launcher::Kind;
+use crate::config::launcher::{Kind, Take};
 use crate::config::pattern::Pattern;
 use crate::delivery::ledger::{Decision, Entry, Facts, Part, Stage};
 use crate::delivery::spool::{Spool, SpoolFile};
-use crate::delivery::staging::{StagedWriter, Staging};
+use crate::delivery::staging::{Staged, StagedWriter, Staging};
 use crate::delivery::stamp::Stamp;
 use crate::document::mime::{Damage, Head, Limits, PartHead, Visitor, WalkError, walk};
-use crate::document::names::safe_name;
 use crate::model::{Digest, Disposition, Fault, ItemKey, Role};
-use crate::source::{Content, Fingerprint};
+use crate::source::{Content, Fingerprint, Item};
 use crate::text;
 use crate::text::Text;
 
 impl Cycle<'_> {
     /// Stages the documents of an item. `None`: it changed while it was read, a later cycle takes it as it is then.
     /// A fault means that nothing can be staged at all; what is wrong with this item alone is in its entry.
-    pub(super) fn stage(&mut self, key: &ItemKey, short: String, content: Content) -> Result<Option<Entry>, Fault> {
+    pub(super) fn stage(&mut self, item: &Item, short: String, content: Content) -> Result<Option<Entry>, Fault> {
         match content {
             Content::Gone => Ok(None),
-            Content::File { path, name, stamp } => self.stage_file(key, short, &path, &name, &stamp),
+            Content::File { path, name, stamp } => self.stage_file(item, short, &path, &name, &stamp),
             Content::Mail { file, .. } if file.size > self.launcher.max_size => {
-                let entry = too_large(self.launcher, key, short, file.size);
+                let entry = too_large(self.launcher, &item.key, short, file.size);
                 self.quarantine_whole(&entry, None)?;
                 Ok(Some(entry))
             }
             Content::Mail { file, folder, received } => self
-                .stage_mail(key, short, &file, Facts { folder: Some(folder), received, ..Facts::default() })
+                .stage_mail(item, short, &file, Facts { folder: Some(folder), received, ..Facts::default() })
                 .map(Some),
         }
     }
 
-    fn stage_mail(&mut self, key: &ItemKey, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
-        let trouble = |error: &io::Error| spool_fault(&self.spool.path(key), error);
-        let body = file.open().map_err(|error| trouble(&error))?;
-        let mut body = Hashing { inner: body, hasher: Sha256::new() };
-        let mut taker = Taker::new(self.launcher, &self.staging, &short, facts);
-        let walked = walk(BufReader::with_capacity(BUFFER, &mut body), &Limits::default(), &mut taker);
-        let Taker { parts, mut facts, rejected, fault, mut damage, .. } = taker;
+    fn stage_mail(&mut self, item: &Item, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
+        let naming = Naming { launcher: self.launcher, short: &short, uid: &item.hint };
+        let mut taker = Taker::new(naming, &self.staging, facts);
+        let walked = taker.walk(file);
+        let Taker { mut parts, mut facts, rejected, fault, mut damage, mut notes, .. } = taker;
         if let Some(fault) = fault {
             self.discard(&parts);
             return match fault {
                 Trouble::Disk(fault) => Err(fault),
-                Trouble::Pattern(text) => Ok(failed(key, short, &text)),
+                Trouble::Pattern(text) => Ok(failed(&item.key, short, &text)),
             };
         }
-        let whole_damage = match walked {
-            Ok(walked) => walked.damage.into_iter().find(Damage::is_loss).map(|damage| damage.text()),
-            Err(WalkError::Limit(text)) => Some(text),
-            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(trouble(&error)),
-        };
-        io::copy(&mut body, &mut io::sink()).map_err(|error| trouble(&error))?;
-        facts.digest = Some(Digest(body.hasher.finalize().into()));
+        let (found, digest) = walked.map_err(|error| {
+            self.discard(&parts);
+            spool_fault(&self.spool.path(&item.key), &error)
+        })?;
+        facts.digest = Some(digest);
         facts.size = Some(file.size);
-        damage.extend(whole_damage.clone());
-        let stage = match (&rejected, &whole_damage) {
+        let (losses, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|(is_loss, _)| *is_loss);
+        let broken = !losses.is_empty();
+        damage.extend(losses.into_iter().map(|(_, text)| text));
+        notes.extend(others.into_iter().map(|(_, text)| text));
+        if rejected.is_none() && !broken && file.size > 0 && self.takes_message(&parts) {
+            self.add_message(item, &naming, file, &facts, &mut parts)?;
+        }
+        let stage = match (&rejected, broken) {
             (Some(_), _) => Stage::Rejected,
-            (None, Some(_)) => Stage::Quarantined,
-            (None, None) => stage_of(&parts),
+            (None, true) => Stage::Quarantined,
+            (None, false) => stage_of(&parts),
         };
-        if stage != Stage::Recorded {
+        if stage == Stage::Recorded {
+            self.add_folder(&naming, &facts, &mut parts);
+        } else {
             self.discard(&parts);
         }
-        let reason = rejected.map(Text::same).or_else(|| damage.first().cloned());
-        let mut entry = Entry { key: key.clone(), short, stage, reason, facts, parts, settled: false };
+        let reason = rejected.map(Text::same).or_else(|| lines(damage.iter().chain(&notes)));
+        let mut entry = Entry { key: item.key.clone(), short, stage, reason, facts, parts, settled: false };
         self.settle(&mut entry);
         if !damage.is_empty() && stage != Stage::Rejected {
             self.quarantine_whole(&entry, Some(file))?;
@@ -84,20 +88,80 @@ impl Cycle<'_> {
         Ok(entry)
     }
 
+    /// Whether the .eml of a message with these parts is delivered: by `take`, or by `empty` where nothing is in it
+    /// (what was filtered out was in it).
+    fn takes_message(&self, parts: &[Part]) -> bool {
+        let nothing = || parts.iter().all(|part| part.decision == Decision::Inline);
+        self.launcher.take != Take::Attachments || (self.launcher.empty_message && nothing())
+    }
+
+    /// Stages the message itself, as it was received; it is the first of the documents.
+    fn add_message(
+        &self,
+        item: &Item,
+        naming: &Naming<'_>,
+        file: &SpoolFile,
+        facts: &Facts,
+        parts: &mut Vec<Part>,
+    ) -> Result<(), Fault> {
+        let staged = self.copy_message(item, naming.short, file).inspect_err(|_| self.discard(parts))?;
+        parts.iter_mut().for_each(|part| part.n += 1);
+        let name = naming.message(facts);
+        let named = Named { n: 1, role: Role::Message, name: &name, sha256: staged.sha256 };
+        let decision = self.taken(staged, naming.document(facts, &named));
+        let (original_name, media_type) = (Some(name), Some("message/rfc822".to_owned()));
+        parts.insert(0, Part { n: 1, role: Role::Message, original_name, media_type, decision });
+        Ok(())
+    }
+
+    fn copy_message(&self, item: &Item, short: &str, file: &SpoolFile) -> Result<Staged, Fault> {
+        let spool = |error: io::Error| spool_fault(&self.spool.path(&item.key), &error);
+        let staging = |error: io::Error| deliver_fault(self.staging.dir(), &error);
+        let mut writer = self.staging.create(format!("{short}.eml")).map_err(staging)?;
+        let mut body = file.open().map_err(spool)?;
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            match body.read(&mut buffer).map_err(spool)? {
+                0 => return writer.finish().map_err(staging),
+                count => writer.write_all(&buffer[..count]).map_err(staging)?,
+            }
+        }
+    }
+
+    /// With `group = folder`: the folder in which the documents are delivered.
+    fn add_folder(&self, naming: &Naming<'_>, facts: &Facts, parts: &mut Vec<Part>) {
+        let Some(template) = &self.launcher.folder else { return };
+        let decision = Decision::Taken {
+            staged: Staging::folder_of(naming.short),
+            name: naming.folder(facts, template),
+            directory: self.launcher.deliver.clone(),
+            size: 0,
+            sha256: Digest::of(&[]),
+        };
+        parts.insert(0, Part { n: 0, role: Role::Folder, original_name: None, media_type: None, decision });
+    }
+
+    fn taken(&self, staged: Staged, name: String) -> Decision {
+        let (Staged { name: staged, size, sha256 }, directory) = (staged, self.launcher.deliver.clone());
+        Decision::Taken { staged, name, directory, size, sha256 }
+    }
+
     fn stage_file(
         &mut self,
-        key: &ItemKey,
+        item: &Item,
         short: String,
         path: &Path,
         name: &str,
         stamp: &Stamp,
     ) -> Result<Option<Entry>, Fault> {
+        let key = &item.key;
         let facts = Facts {
             size: Some(stamp.size),
             folder: path.parent().map(|parent| parent.to_string_lossy().into_owned()),
             received: Some(stamp.modified),
             ..Facts::default()
         };
+        let naming = Naming { launcher: self.launcher, short: &short, uid: &item.hint };
         let mut part = Part {
             n: 1,
             role: Role::Document,
@@ -109,15 +173,22 @@ impl Cycle<'_> {
             Err(text) => return Ok(Some(failed(key, short, &text))),
             Ok(Some(pattern)) => part.decision = Decision::Filtered(pattern),
             Ok(None) => {
-                let Some(decision) = self.copy_document(&short, path, name, stamp)? else { return Ok(None) };
-                match decision {
-                    Ok(decision) => part.decision = decision,
+                let Some(staged) = self.copy_document(&short, path, stamp)? else { return Ok(None) };
+                match staged {
+                    Ok(staged) => {
+                        let named = Named { n: 1, role: Role::Document, name, sha256: staged.sha256 };
+                        let name = naming.document(&facts, &named);
+                        part.decision = self.taken(staged, name);
+                    }
                     Err(error) => return Ok(Some(failed(key, short, &unreadable(path, &error)))),
                 }
             }
         }
-        let parts = vec![part];
+        let mut parts = vec![part];
         let stage = stage_of(&parts);
+        if stage == Stage::Recorded {
+            self.add_folder(&naming, &facts, &mut parts);
+        }
         let mut entry = Entry { key: key.clone(), short, stage, reason: None, facts, parts, settled: false };
         self.settle(&mut entry);
         Ok(Some(entry))
@@ -130,9 +201,8 @@ impl Cycle<'_> {
         &self,
         short: &str,
         path: &Path,
-        name: &str,
         stamp: &Stamp,
-    ) -> Result<Option<io::Result<Decision>>, Fault> {
+    ) -> Result<Option<io::Result<Staged>>, Fault> {
         let mut input = match open_dropped(path) {
             Ok(input) => input,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -162,14 +232,7 @@ impl Cycle<'_> {
             self.staging.remove(&format!("{short}.1")).map_err(staging)?;
             return Ok(None);
         }
-        let staged = writer.finish().map_err(staging)?;
-        Ok(Some(Ok(Decision::Taken {
-            staged: staged.name,
-            name: safe_name(name),
-            directory: self.launcher.deliver.clone(),
-            size: staged.size,
-            sha256: staged.sha256,
-        })))
+        writer.finish().map_err(staging).map(|staged| Some(Ok(staged)))
     }
 
     /// Nothing will be left to do at the source of an item whose disposition is `leave`.
@@ -179,12 +242,14 @@ impl Cycle<'_> {
     }
 
     /// Removes what was staged for an item that is not delivered.
-    fn discard(&self, parts: &[Part]) {
+    pub(super) fn discard(&self, parts: &[Part]) {
         for part in parts {
-            if let Decision::Taken { staged, .. } = &part.decision {
-                // what cannot be removed is swept by the next cycle
-                let _ = self.staging.remove(staged);
-            }
+            // what cannot be removed is swept by the next cycle
+            let _ = match part.staged() {
+                Some(folder) if part.role == Role::Folder => self.staging.remove_folder(folder),
+                Some(staged) => self.staging.remove(staged),
+                None => Ok(()),
+            };
         }
     }
 }
@@ -192,13 +257,16 @@ impl Cycle<'_> {
 /// Takes the parts of one message into staging.
 struct Taker<'a> {
     launcher: &'a Launcher,
+    naming: Naming<'a>,
     staging: &'a Staging,
-    short: &'a str,
     facts: Facts,
     parts: Vec<Part>,
     current: Option<(StagedWriter, String)>,
     rejected: Option<String>,
+    /// Documents that are damaged.
     damage: Vec<Text>,
+    /// What breaks the rules and loses nothing.
+    notes: Vec<Text>,
     fault: Option<Trouble>,
 }
 
@@ -211,18 +279,33 @@ enum Trouble {
 }
 
 impl<'a> Taker<'a> {
-    fn new(launcher: &'a Launcher, staging: &'a Staging, short: &'a str, facts: Facts) -> Self {
+    fn new(naming: Naming<'a>, staging: &'a Staging, facts: Facts) -> Self {
         Self {
-            launcher,
+            launcher: naming.launcher,
+            naming,
             staging,
-            short,
             facts,
             parts: Vec::new(),
             current: None,
             rejected: None,
             damage: Vec::new(),
+            notes: Vec::new(),
             fault: None,
         }
+    }
+
+    /// Reads a message to its end: what is wrong with it as a whole (and whether something is lost by it), and the
+    /// digest of its bytes.
+    fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
+        let mut body = Hashing { inner: file.open()?, hasher: Sha256::new() };
+        let limits = limits(self.launcher);
+        let found = match walk(BufReader::with_capacity(BUFFER, &mut body), &limits, self) {
+            Ok(walked) => walked.damage.iter().map(|damage| (damage.is_loss(), damage.text())).collect(),
+            Err(WalkError::Limit(text)) => vec![(true, text)],
+            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(error),
+        };
+        io::copy(&mut body, &mut io::sink())?;
+        Ok((found, Digest(body.hasher.finalize().into())))
     }
 
     fn disk<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
@@ -264,12 +347,13 @@ impl Visitor for Taker<'_> {
         self.facts.message_id.clone_from(&head.message_id);
         self.facts.header_digest = Some(head.digest);
         self.facts.from.clone_from(&head.from);
-        self.facts.to = (!head.to.is_empty()).then(|| head.to.join(", "));
+        self.facts.to = (!head.to.is_empty()).then(|| head.to.join("\n"));
         self.facts.subject.clone_from(&head.subject);
         self.facts.date = head.date.map(SystemTime::from);
         let rejection = self.rejection(head);
-        self.rejected = self.pattern(rejection)?;
-        Ok(if self.rejected.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        self.rejected = self.pattern(rejection)?.or_else(|| too_old(self.launcher, &self.facts));
+        let is_enough = self.rejected.is_some() || self.launcher.take == Take::Message;
+        Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
     fn part(&mut self, head: &PartHead) -> io::Result<bool> {
@@ -278,7 +362,7 @@ impl Visitor for Taker<'_> {
         let decision = self.decide(head, role)?;
         let wanted = decision.is_none();
         if wanted {
-            let writer = self.staging.create(format!("{}.{n}", self.short));
+            let writer = self.staging.create(format!("{}.{n}", self.naming.short));
             self.current = Some((self.disk(writer)?, head.file_name()));
         }
         self.parts.push(Part {
@@ -301,21 +385,24 @@ impl Visitor for Taker<'_> {
         let Some((writer, name)) = self.current.take() else { return Ok(()) };
         let finished = writer.finish();
         let staged = self.disk(finished)?;
-        if let Some(damage) = damage.filter(Damage::is_loss) {
+        if let Some(damage) = damage {
             let Text { en, fr } = damage.text();
-            self.damage.push(text!("{name}: {en}", "{name} : {fr}"));
-            let removed = self.staging.remove(&staged.name);
-            return self.disk(removed);
+            let text = text!("{name}: {en}", "{name} : {fr}");
+            if damage.is_loss() {
+                self.damage.push(text);
+                let removed = self.staging.remove(&staged.name);
+                return self.disk(removed);
+            }
+            self.notes.push(text);
         }
-        let directory = self.launcher.deliver.clone();
         if let Some(part) = self.parts.last_mut() {
-            part.decision = Decision::Taken {
-                staged: staged.name,
-                name: safe_name(&name),
-                directory,
-                size: staged.size,
-                sha256: staged.sha256,
-            };
+            // the message itself comes first
+            let n = part.n + u32::from(self.launcher.take == Take::Both);
+            let named = Named { n, role: part.role, name: &name, sha256: staged.sha256 };
+            let name = self.naming.document(&self.facts, &named);
+            let directory = self.launcher.deliver.clone();
+            let Staged { name: staged, size, sha256 } = staged;
+            part.decision = Decision::Taken { staged, name, directory, size, sha256 };
         }
         Ok(())
     }
@@ -399,6 +486,25 @@ fn open_dropped(path: &Path) -> io::Result<File> {
         options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
     }
     options.read(true).open(path)
+}
+
+/// `since` where the server cannot be asked for dates: POP3 has none.
+fn too_old(launcher: &Launcher, facts: &Facts) -> Option<String> {
+    let since = launcher.since.filter(|_| launcher.kind == Kind::Pop3)?;
+    let date = facts.date.or(facts.received)?;
+    (date < since.first_moment()?).then(|| "since".to_owned())
+}
+
+fn limits(launcher: &Launcher) -> Limits {
+    Limits { parts: launcher.max_entries, ..Limits::default() }
+}
+
+/// One text of several, a line each.
+fn lines<'a>(texts: impl Iterator<Item = &'a Text>) -> Option<Text> {
+    texts.cloned().reduce(|Text { en, fr }, next| {
+        let Text { en: more, fr: plus } = next;
+        text!("{en}\n{more}", "{fr}\n{plus}")
+    })
 }
 
 /// The first pattern that refuses a file name.

@@ -1,5 +1,7 @@
 //! The cycle with a scripted source, a real SQLite file and real directories.
 
+mod deliver;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -186,7 +188,7 @@ fn names(dir: &Path) -> Vec<String> {
     names
 }
 
-fn launcher(deliver: &Path) -> Launcher {
+pub(super) fn launcher(deliver: &Path) -> Launcher {
     let deliver = deliver.display();
     let text = format!(
         "[factures]\nlauncher = imap\nserver = imap.example.test\naccount = a\npassword = p\n\

@@ -100,7 +100,7 @@ impl Source for Directory {
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
         self.seen.retain(|path, _| listed.contains(path));
-        let first = self.since.and_then(first_moment);
+        let first = self.since.and_then(Since::first_moment);
         let recent = files.iter().filter(|(_, stamp)| first.is_none_or(|first| stamp.modified >= first));
         let settled = recent.filter(|(path, stamp)| self.is_settled(path, stamp));
         let item = |(path, stamp): &(PathBuf, Stamp)| Item {
@@ -278,14 +278,6 @@ fn stamp_is_older(stamp: &Stamp, settle: Duration) -> bool {
     match stamp.changed {
         Some(changed) => now - changed >= settle && (now - modified >= settle || modified > now),
         None => false, // seen unchanged for so long is the only way
-    }
-}
-
-/// When `since` begins; a day begins at midnight of this machine's clock. `None`: before all times.
-fn first_moment(since: Since) -> Option<SystemTime> {
-    match since {
-        Since::Date(day) => day.to_zoned(jiff::tz::TimeZone::system()).ok().map(|start| start.timestamp().into()),
-        Since::Back(back) => SystemTime::now().checked_sub(back),
     }
 }
 

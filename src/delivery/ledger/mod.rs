@@ -5,6 +5,7 @@
 //! read and write it; a launcher's own rows are guarded by its [lock](super::lock). Calls block: a launcher runs on
 //! a thread of its own.
 
+mod entry;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -58,10 +59,12 @@ pub struct Entry {
 impl Entry {
     /// Its files in the staging folder.
     pub fn staged(&self) -> impl Iterator<Item = &str> {
-        self.parts.iter().filter_map(|part| match &part.decision {
-            Decision::Taken { staged, .. } => Some(staged.as_str()),
-            _ => None,
-        })
+        self.parts.iter().filter(|part| part.role != Role::Folder).filter_map(Part::staged)
+    }
+
+    /// The folder in staging in which they stand.
+    pub fn folder(&self) -> Option<&str> {
+        self.parts.iter().find(|part| part.role == Role::Folder).and_then(Part::staged)
     }
 
     /// None of its parts is in quarantine.
@@ -132,7 +135,7 @@ pub struct Facts {
 /// A document of an item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// `{n}`, from 1.
+    /// `{n}`, from 1 for documents; 0 is the folder in which they are delivered, the last one their index.
     pub n: u32,
     /// Its role.
     pub role: Role,
@@ -144,16 +147,26 @@ pub struct Part {
     pub decision: Decision,
 }
 
+impl Part {
+    /// Its name in the staging folder, where it is taken.
+    pub fn staged(&self) -> Option<&str> {
+        match &self.decision {
+            Decision::Taken { staged, .. } => Some(staged),
+            _ => None,
+        }
+    }
+}
+
 /// What was decided about a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It is delivered.
     Taken {
-        /// Its name in the staging folder.
+        /// Its name in the staging folder; `FOLDER/NAME` is published with its folder.
         staged: String,
-        /// Its name in the delivery directory.
+        /// Its name in the delivery directory, or in its folder.
         name: String,
-        /// The delivery directory.
+        /// The delivery directory; empty for what stands in a folder.
         directory: PathBuf,
         /// Bytes.
         size: u64,
@@ -192,15 +205,21 @@ pub struct Recorded {
     pub generation: u64,
     /// None of its parts is in quarantine.
     pub whole: bool,
-    /// Its taken parts, in order.
+    /// How many documents of it are to be published.
+    pub documents: u64,
+    /// Others of it were published before.
+    pub in_part: bool,
+    /// What is left to be published, in order: its files with the index last, or its folder.
     pub files: Vec<RecordedFile>,
 }
 
-/// A taken part of a recorded item.
+/// A taken part of a recorded item, to be published by one rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedFile {
     /// `{n}`.
     pub n: u32,
+    /// A document, the index, or the folder.
+    pub role: Role,
     /// Its name in the staging folder.
     pub staged: String,
     /// Its name in the delivery directory.
@@ -331,19 +350,21 @@ impl Ledger {
     pub fn recorded(&self) -> Result<Vec<Recorded>, Fault> {
         let items =
             "SELECT id, key, short, generation, whole FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
-        let files = "SELECT n, staged, final, directory FROM part
-                     WHERE item = ?1 AND decision = 'taken' AND published IS NULL ORDER BY n";
+        let files = "SELECT n, role, staged, final, directory, published IS NOT NULL FROM part
+                     WHERE item = ?1 AND decision = 'taken' ORDER BY n";
         let mut items = self.connection.prepare_cached(items).map_err(failed)?;
         let mut files = self.connection.prepare_cached(files).map_err(failed)?;
         let rows = items
             .query_map([self.launcher], |row| {
                 let (id, key, short) = (row.get(0)?, ItemKey::new(row.get::<_, String>(1)?), row.get(2)?);
-                let files = files.query_map([id], |row| {
-                    let directory = PathBuf::from(row.get::<_, String>(3)?);
-                    Ok(RecordedFile { n: row.get(0)?, staged: row.get(1)?, name: row.get(2)?, directory })
-                })?;
-                let files = files.collect::<Result<_, _>>()?;
-                Ok(Recorded { id, key, short, generation: row.get(3)?, whole: row.get(4)?, files })
+                let files = files.query_map([id], recorded_file)?;
+                let files = files.collect::<Result<Vec<_>, _>>()?;
+                let in_part = files.iter().any(|(_, published)| *published);
+                let left = files.into_iter().filter(|(_, published)| !published).map(|(file, _)| file);
+                let (files, inside): (Vec<_>, Vec<_>) = left.partition(|file| !file.staged.contains('/'));
+                let documents = files.iter().chain(&inside).filter(|file| file.role.is_document()).count() as u64;
+                let (generation, whole) = (row.get(3)?, row.get(4)?);
+                Ok(Recorded { id, key, short, generation, whole, documents, in_part, files })
             })
             .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
@@ -492,6 +513,14 @@ impl Ledger {
         transaction.commit().map_err(failed)?;
         Ok(value)
     }
+}
+
+/// A file, and whether it has been published.
+fn recorded_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RecordedFile, bool)> {
+    let role = Role::parse(&row.get::<_, String>(1)?).unwrap_or(Role::Document);
+    let directory = PathBuf::from(row.get::<_, String>(4)?);
+    let file = RecordedFile { n: row.get(0)?, role, staged: row.get(2)?, name: row.get(3)?, directory };
+    Ok((file, row.get(5)?))
 }
 
 fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<()> {

@@ -101,7 +101,7 @@ pub fn list(path: &Path, launcher: Option<&str>, mut each: impl FnMut(Line)) -> 
 pub fn show(path: &Path, launcher: &str, key: &str) -> Result<Option<Sheet>, Fault> {
     let connection = open_read_only(path)?;
     let sql = format!(
-        "SELECT {LINE}, i.key, i.reason, i.message_id, i.sender, i.recipients, i.folder, i.size, i.date, i.received,
+        "SELECT {LINE}, i.key, i.reason, i.message_id, i.sender, replace(i.recipients, char(10), ', '), i.folder, i.size, i.date, i.received,
          i.confirmed, i.acknowledged, i.failures, i.id FROM item i JOIN launcher l ON l.id = i.launcher
          WHERE l.name = ?1 AND (i.short = ?2 OR i.key = ?2) ORDER BY i.departed IS NULL DESC, i.id DESC LIMIT 1"
     );
@@ -178,5 +178,5 @@ fn sheet_part(row: &Row<'_>) -> rusqlite::Result<SheetPart> {
 }
 
 const LINE: &str = "l.name, i.short, i.stage, i.unconfirmed, i.recorded,
-    coalesce(i.subject, (SELECT original_name FROM part WHERE item = i.id ORDER BY n LIMIT 1)),
-    (SELECT count(*) FROM part WHERE item = i.id AND decision = 'taken')";
+    coalesce(i.subject, (SELECT original_name FROM part WHERE item = i.id AND n > 0 ORDER BY n LIMIT 1)),
+    (SELECT count(*) FROM part WHERE item = i.id AND decision = 'taken' AND role NOT IN ('index', 'folder'))";

@@ -45,7 +45,7 @@ CREATE INDEX item_open ON item (launcher, stage) WHERE acknowledged IS NULL;
 
 CREATE TABLE part (
   item          INTEGER NOT NULL REFERENCES item (id) ON DELETE CASCADE,
-  n             INTEGER NOT NULL,                -- {n}, from 1
+  n             INTEGER NOT NULL,                -- {n}, from 1; 0: the folder that holds the others; the last: the index
   role          TEXT    NOT NULL,
   original_name TEXT,                            -- decoded, not sanitised: what the filter judged
   media_type    TEXT,
@@ -53,9 +53,9 @@ CREATE TABLE part (
   filter        TEXT,                            -- the pattern that left it out
   size          INTEGER,
   sha256        BLOB,
-  staged        TEXT,                            -- its name in the staging folder
-  final         TEXT,                            -- its name in the delivery directory
-  directory     TEXT,                            -- the delivery directory it was recorded for
+  staged        TEXT,                            -- its name in the staging folder; FOLDER/NAME is published with it
+  final         TEXT,                            -- its name in the delivery directory, or in its folder
+  directory     TEXT,                            -- the delivery directory it was recorded for; empty in a folder
   published     INTEGER,
   PRIMARY KEY (item, n)
 ) STRICT, WITHOUT ROWID;
