@@ -361,6 +361,9 @@ impl Visitor for Taker<'_> {
         let n = u32::try_from(self.parts.len() + 1).unwrap_or(u32::MAX);
         let decision = self.decide(head, role)?;
         let wanted = decision.is_none();
+        if let (true, Some(damage)) = (wanted, &head.unopened) {
+            self.notes.push(about(&head.file_name(), damage));
+        }
         if wanted {
             let writer = self.staging.create(format!("{}.{n}", self.naming.short));
             self.current = Some((self.disk(writer)?, head.file_name()));
@@ -386,8 +389,7 @@ impl Visitor for Taker<'_> {
         let finished = writer.finish();
         let staged = self.disk(finished)?;
         if let Some(damage) = damage {
-            let Text { en, fr } = damage.text();
-            let text = text!("{name}: {en}", "{name} : {fr}");
+            let text = about(&name, &damage);
             if damage.is_loss() {
                 self.damage.push(text);
                 let removed = self.staging.remove(&staged.name);
@@ -405,6 +407,12 @@ impl Visitor for Taker<'_> {
             part.decision = Decision::Taken { staged, name, directory, size, sha256 };
         }
         Ok(())
+    }
+
+    /// On the volume that has room for documents, not in a `/tmp` that may be memory.
+    fn scratch(&mut self) -> io::Result<File> {
+        let file = tempfile::tempfile_in(self.staging.dir());
+        self.disk(file)
     }
 }
 
@@ -496,7 +504,18 @@ fn too_old(launcher: &Launcher, facts: &Facts) -> Option<String> {
 }
 
 fn limits(launcher: &Launcher) -> Limits {
-    Limits { parts: launcher.max_entries, ..Limits::default() }
+    Limits {
+        parts: launcher.max_entries,
+        nested: launcher.nested,
+        levels: launcher.max_depth,
+        unpacked: launcher.max_unpacked,
+        ..Limits::default()
+    }
+}
+
+fn about(name: &str, damage: &Damage) -> Text {
+    let Text { en, fr } = damage.text();
+    text!("{name}: {en}", "{name} : {fr}")
 }
 
 /// One text of several, a line each.
