@@ -26,6 +26,11 @@ impl Stamp {
         Self::from_metadata(&fs::symlink_metadata(path)?)
     }
 
+    /// The volume on which it is, where the platform tells.
+    pub fn device(&self) -> Option<u64> {
+        self.inode.map(|(device, _)| device)
+    }
+
     /// The stamp in what the system said.
     pub fn from_metadata(metadata: &Metadata) -> io::Result<Self> {
         #[cfg(unix)]

@@ -2,8 +2,9 @@
 //!
 //! Not a watcher: it lists. Files are read in place and never moved first, because a file that somebody still
 //! writes to must not be taken away under their hands; what changed while it was read is taken again. Only regular
-//! files directly in the directory count; names that begin with a dot are left alone (`rsync`, `scp` wrappers and
-//! editors write there before they rename), and so are symbolic links, which may point anywhere.
+//! files count, directly in the directory or, with `subfolders`, below it; names that begin with a dot are left alone
+//! (`rsync`, `scp` wrappers and editors write there before they rename), and so are symbolic links, which may point
+//! anywhere.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
@@ -23,7 +24,7 @@ use crate::delivery::stamp::Stamp;
 use crate::delivery::{Published, publish, sync_directory};
 use crate::document::names::numbered;
 use crate::event::{Event, Events, Level};
-use crate::model::{Code, Disposition, Fault, ItemKey, ServiceName};
+use crate::model::{Code, Digest, Disposition, Fault, ItemKey, ServiceName};
 use crate::text;
 use crate::text::Text;
 
@@ -33,6 +34,7 @@ pub struct Directory {
     name: ServiceName,
     events: Events,
     dir: PathBuf,
+    subfolders: bool,
     settle: Duration,
     /// `since`: files that were last modified before are none of ours.
     since: Option<Since>,
@@ -44,26 +46,55 @@ impl Directory {
     /// A source for a `directory` launcher; the directory is looked at by [`Source::discover`] only.
     pub fn new(launcher: &Launcher, events: Events) -> Self {
         let (name, dir) = (launcher.name.clone(), PathBuf::from(&launcher.source));
-        Self { name, events, dir, settle: launcher.settle, since: launcher.since, seen: HashMap::new() }
+        let (subfolders, settle, since) = (launcher.subfolders, launcher.settle, launcher.since);
+        Self { name, events, dir, subfolders, settle, since, seen: HashMap::new() }
     }
 
     /// Lists the regular files, oldest first, with what they look like.
-    fn list(&self) -> Result<Vec<(PathBuf, Stamp)>, SourceError> {
-        let dir = fs::canonicalize(&self.dir).map_err(|error| self.unreadable(&error))?;
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&dir).map_err(|error| self.unreadable(&error))? {
-            let entry = entry.map_err(|error| self.unreadable(&error))?;
+    fn list(&self) -> Result<Listing, SourceError> {
+        let dir = fs::canonicalize(&self.dir).map_err(|error| Self::unreadable(&self.dir, &error))?;
+        let top = identity(&dir).map_err(|error| Self::unreadable(&dir, &error))?;
+        let mut listing = Listing { files: Vec::new(), places: vec![top], whole: true };
+        self.look_into(&dir, 0, &mut listing).map_err(|error| Self::unreadable(&dir, &error))?;
+        listing.files.sort_by(|one, other| (one.1.modified, &one.0).cmp(&(other.1.modified, &other.0)));
+        listing.places[1..].sort();
+        Ok(listing)
+    }
+
+    fn look_into(&self, dir: &Path, depth: usize, listing: &mut Listing) -> io::Result<()> {
+        let device = Stamp::of(dir)?.device();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 continue;
             }
+            let path = entry.path();
             // a file may vanish between the listing and this look; a later cycle sees what is there then
-            let Ok(metadata) = fs::symlink_metadata(entry.path()) else { continue };
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
             if metadata.is_file() {
-                files.push((entry.path(), Stamp::from_metadata(&metadata).map_err(|error| self.unreadable(&error))?));
+                listing.files.push((path, Stamp::from_metadata(&metadata)?));
+            } else if metadata.is_dir() && self.subfolders {
+                if Stamp::from_metadata(&metadata)?.device() != device {
+                    listing.places.push(identity(&path)?);
+                }
+                self.look_below(&path, depth + 1, listing);
             }
         }
-        files.sort_by(|one, other| (one.1.modified, &one.0).cmp(&(other.1.modified, &other.0)));
-        Ok(files)
+        Ok(())
+    }
+
+    /// A folder that cannot be read holds up no other; nothing counts as gone meanwhile.
+    fn look_below(&self, dir: &Path, depth: usize, listing: &mut Listing) {
+        let too_deep = || io::Error::other(format!("more than {DEEPEST} folders deep"));
+        let looked = if depth > DEEPEST { Err(too_deep()) } else { self.look_into(dir, depth, listing) };
+        if let Err(error) = looked {
+            listing.whole = false;
+            if error.kind() == io::ErrorKind::NotFound {
+                return; // removed since it was listed
+            }
+            let fault = Self::unreadable(dir, &error).fault().clone();
+            self.events.emit(Event::new(Level::Warning, "folder_unreadable", fault.text).of(&self.name));
+        }
     }
 
     /// Whether a file has stayed as it is for long enough.
@@ -79,8 +110,8 @@ impl Directory {
         since.elapsed() >= self.settle || stamp_is_older(stamp, self.settle)
     }
 
-    fn unreadable(&self, error: &io::Error) -> SourceError {
-        let dir = self.dir.display();
+    fn unreadable(dir: &Path, error: &io::Error) -> SourceError {
+        let dir = dir.display();
         let Text { en, fr } = Text::io(error);
         SourceError::Mailbox(Fault::new(
             Code::Folder,
@@ -95,8 +126,7 @@ impl Directory {
 #[async_trait]
 impl Source for Directory {
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        let files = self.list()?;
-        let identity = identity(&self.dir).map_err(|error| self.unreadable(&error))?;
+        let Listing { files, places, whole } = self.list()?;
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
         self.seen.retain(|path, _| listed.contains(path));
@@ -111,15 +141,20 @@ impl Source for Directory {
         };
         let items = settled.map(item).collect();
         // another directory under the same path (a share that is not mounted): nothing has left; and an empty one
-        // never counts as the one to go by, or all would be new once the share is back
-        let same = cursor.is_none_or(|cursor| *cursor == identity);
-        let cursor = (same || !present.is_empty()).then_some(identity);
-        let present = same.then_some(present);
+        // never counts as the one to go by, or all would be new once the share is back, nor one that lacks a share
+        // below it
+        let before: Vec<&str> = cursor.map(|cursor| cursor.0.split(' ').collect()).unwrap_or_default();
+        let same_top = before.first().is_none_or(|top| *top == places[0]);
+        let same = same_top && before.iter().all(|place| places.iter().any(|now| now == place));
+        let usable = whole && (same || (!same_top && !present.is_empty()));
+        let cursor = usable.then(|| Cursor(places.join(" ")));
+        let present = (same && whole).then_some(present);
         Ok(Discovery { items, cursor, start: None, present })
     }
 
-    async fn identify(&mut self, _batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        Ok(Vec::new()) // keys are made of what the file is, nobody reissues them
+    /// Nobody reissues these keys, since they are made of what the file is: date and name are what is asked for.
+    async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        Ok(batch.iter().filter_map(|item| Some((item.key.clone(), fingerprint(&item.key)?))).collect())
     }
 
     async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
@@ -154,6 +189,24 @@ impl Source for Directory {
     async fn finish(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
+}
+
+/// What a directory holds.
+struct Listing {
+    files: Vec<(PathBuf, Stamp)>,
+    /// Which directory it is, and which volumes are mounted below it.
+    places: Vec<String>,
+    /// Every folder could be read.
+    whole: bool,
+}
+
+fn fingerprint(key: &ItemKey) -> Option<Fingerprint> {
+    let (path, size, modified) = read_key(key)?;
+    let header = Digest::of(key.as_str().as_bytes());
+    let away = Duration::from_nanos(u64::try_from(modified.unsigned_abs()).ok()?);
+    let date = if modified < 0 { UNIX_EPOCH.checked_sub(away) } else { UNIX_EPOCH.checked_add(away) };
+    let subject = Some(own_name(&path));
+    Some(Fingerprint { message_id: None, size: Some(size), header, date, from: None, subject })
 }
 
 /// Carries out `after` for one file, unless it has gone or is no longer the file that was delivered.
@@ -290,10 +343,13 @@ fn nanoseconds(time: SystemTime) -> i128 {
 }
 
 /// Which directory stands under the path: device and inode, where the platform has them.
-fn identity(dir: &Path) -> io::Result<Cursor> {
+fn identity(dir: &Path) -> io::Result<String> {
     let stamp = Stamp::from_metadata(&fs::metadata(dir)?)?;
-    Ok(Cursor(stamp.inode.map_or_else(String::new, |(device, inode)| format!("{device}:{inode}"))))
+    Ok(stamp.inode.map_or_else(String::new, |(device, inode)| format!("{device}:{inode}")))
 }
+
+/// Folders below one another; a tree that is deeper is not for documents.
+const DEEPEST: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -301,7 +357,8 @@ mod tests {
 
     fn source(dir: &Path, settle: Duration) -> Directory {
         let (name, events) = (ServiceName::new("depot"), Events::nowhere());
-        Directory { name, events, dir: dir.to_owned(), settle, since: None, seen: HashMap::new() }
+        let (dir, subfolders) = (dir.to_owned(), false);
+        Directory { name, events, dir, subfolders, settle, since: None, seen: HashMap::new() }
     }
 
     async fn names(source: &mut Directory) -> Vec<String> {
@@ -319,6 +376,55 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("link")).unwrap();
         assert_eq!(names(&mut source(dir.path(), Duration::ZERO)).await, ["été.pdf"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn with_subfolders_everything_below_is_listed_but_hidden_folders_and_links() {
+        let dir = tempfile::tempdir().unwrap();
+        for (folder, name) in
+            [("", "a.pdf"), ("2026/été", "b.pdf"), (".pertuis-staging/x", "c.pdf"), ("2026/.git", "d")]
+        {
+            fs::create_dir_all(dir.path().join(folder)).unwrap();
+            fs::write(dir.path().join(folder).join(name), "x").unwrap();
+        }
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::write(elsewhere.path().join("e.pdf"), "x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("link")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("2026/loop")).unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        assert_eq!(names(&mut source).await, ["a.pdf"]);
+        source.subfolders = true;
+        assert_eq!(
+            names(&mut source).await.into_iter().collect::<HashSet<_>>(),
+            HashSet::from(["a.pdf", "b.pdf"].map(str::to_owned))
+        );
+        assert_eq!(source.discover(None).await.unwrap().present.unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn nothing_has_left_while_a_share_below_is_not_mounted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.pdf"), "x").unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        let now = source.discover(None).await.unwrap().cursor.unwrap();
+        let with_share = Cursor(format!("{} 77:2", now.0));
+        let discovery = source.discover(Some(&with_share)).await.unwrap();
+        assert_eq!((discovery.present, discovery.cursor), (None, None));
+        let discovery = source.discover(Some(&now)).await.unwrap();
+        assert!(discovery.present.is_some() && discovery.cursor == Some(now));
+    }
+
+    #[tokio::test]
+    async fn a_file_has_its_modification_time_for_a_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = fs::File::create(dir.path().join("a.pdf")).unwrap();
+        let time = UNIX_EPOCH + Duration::from_hours(1);
+        file.set_modified(time).unwrap();
+        let mut source = source(dir.path(), Duration::ZERO);
+        let items = source.discover(None).await.unwrap().items;
+        let print = source.identify(&items).await.unwrap().remove(0).1;
+        assert_eq!((print.date, print.subject.as_deref()), (Some(time), Some("a.pdf")));
     }
 
     #[tokio::test]
