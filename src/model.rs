@@ -94,6 +94,16 @@ impl ItemKey {
         &self.0
     }
 
+    /// The words in it, for people: a path, or account and folder with the message's numbers.
+    pub fn words(&self) -> String {
+        let Ok(serde_json::Value::Array(values)) = serde_json::from_str(&self.0) else { return self.0.clone() };
+        let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        match values.first() {
+            Some(serde_json::Value::String(path)) if path.contains(['/', '\\']) => path.clone(),
+            _ => values.iter().map(word).collect::<Vec<_>>().join(" "),
+        }
+    }
+
     /// The `{key}` of the contract: file-name-safe, stable, at most 64 bytes. `hint` is a short readable mark (a
     /// UID, say) put in front; the 24 hex digits after it make two keys of one launcher differ.
     pub fn short(&self, hint: &str) -> String {

@@ -178,6 +178,8 @@ fn french_name(name: &str) -> Option<&'static str> {
         "PATH" => Some("CHEMIN"),
         "KEY" => Some("CLÉ"),
         "DATE" => Some("DATE"),
+        "OLD" => Some("ANCIEN"),
+        "NEW" => Some("NOUVEAU"),
         _ => None,
     }
 }
@@ -279,19 +281,44 @@ const FRENCH_LEDGER: &[French] = &[
     (
         "list",
         "Ce qui a été pris aux sources, du plus ancien au plus récent",
-        &[("name", "Un seul lanceur"), ("json", "Un objet JSON par ligne")],
+        &[
+            ("name", "Un seul lanceur"),
+            ("quarantined", "Seulement ce qui est en quarantaine, en tout ou en partie"),
+            ("json", "Un objet JSON par ligne"),
+        ],
+    ),
+    ("show", "Tout ce qui est connu d'un élément", FRENCH_ITEM),
+    (
+        "why",
+        "Pourquoi un élément a été pris ou écarté : la décision de chaque filtre, alors et aujourd'hui",
+        FRENCH_ITEM,
     ),
     (
-        "show",
-        "Tout ce qui est connu d'un élément",
-        &[("name", "Le lanceur"), ("key", "La clé, telle que `ledger list` la montre")],
+        "retry",
+        "Faire reprendre des éléments par le prochain cycle",
+        &[
+            ("name", "Le lanceur"),
+            ("key", "Un élément, déjà livré ou non"),
+            ("quarantined", "Tout ce qui est en quarantaine"),
+            ("empty", "Tout ce qui n'a donné aucun document"),
+            ("rejected", "Tout ce que `filter_from` ou `filter_subject` ont écarté"),
+        ],
     ),
+    ("forget", "Oublier un élément, comme s'il n'avait jamais été vu", FRENCH_ITEM),
     (
         "adopt",
         "Tenir pour fait ce qui est à la source maintenant, sans le livrer",
-        &[("name", "Le lanceur"), ("before", "Seulement ce qui est antérieur à ce jour : pas dans cette version")],
+        &[("name", "Le lanceur"), ("before", "Seulement ce qui précède ce jour (AAAA-MM-JJ) ; le reste est livré")],
+    ),
+    (
+        "rename",
+        "Donner à une section renommée l'historique de son ancien nom",
+        &[("old", "Le nom dans le registre"), ("new", "Le nom qu'elle a maintenant dans le fichier")],
     ),
 ];
+
+const FRENCH_ITEM: &[(&str, &str)] =
+    &[("name", "Le lanceur"), ("key", "La clé, telle que `ledger list` la montre ; son début suffit")];
 
 #[cfg(test)]
 mod tests {
@@ -313,6 +340,12 @@ mod tests {
             "pertuis login a --forget",
             "pertuis ledger list",
             "pertuis ledger show a key",
+            "pertuis ledger why a key",
+            "pertuis ledger retry a key",
+            "pertuis ledger retry a --quarantined --empty",
+            "pertuis ledger forget a key",
+            "pertuis ledger adopt a --before 2026-01-31",
+            "pertuis ledger rename a b",
             "pertuis decode a.eml --to dir",
             "pertuis filter /x/i a.pdf b.pdf",
             "pertuis demo --keep",
@@ -334,6 +367,8 @@ mod tests {
             ("pertuis filter /x/", "NOM"),
             ("pertuis run -c", "demande une valeur"),
             ("pertuis demo --keep=1", "« 1 » est de trop"),
+            ("pertuis ledger retry a", "CLÉ"),
+            ("pertuis ledger adopt a --before hier", "« hier » ne convient pas"),
         ];
         for (line, expected) in lines {
             let ending = parsed(line, Lang::Fr).unwrap_err();

@@ -1,23 +1,27 @@
-//! `pertuis ledger`: what was delivered, what is in quarantine, what is marked as done.
+//! `pertuis ledger`: what was delivered, what is in quarantine, why, and what is to be done about it.
 //!
-//! Reading works beside the running service; `adopt` takes the launcher's lock. JSON is one object a line, so that
-//! a ledger of ten years needs no memory, and is never translated.
+//! Reading works beside the running service, and so does marking for a retry; `forget`, `adopt` and `rename` take the
+//! launcher's lock. JSON is one object a line, so that a ledger of ten years needs no memory, and is never translated.
+
+mod change;
+mod why;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::fetch::choose;
 use crate::config::Config;
-use crate::delivery::ledger::{Ledger, Line, Sheet, SheetPart, list, show};
+use crate::delivery::ledger::{Ledger, Line, Selection, Sheet, SheetPart, list, names, resolve, show};
 use crate::event::Events;
-use crate::launcher::{self, Env};
 use crate::model::Fault;
 use crate::text;
-use crate::text::Lang;
+use crate::text::{Lang, Text};
 
 /// What is asked of the ledger.
 #[derive(Clone, Debug, Subcommand)]
@@ -26,6 +30,9 @@ pub enum LedgerCommand {
     List {
         /// One launcher only
         name: Option<String>,
+        /// Only what is in quarantine, whole or in part
+        #[arg(long)]
+        quarantined: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -34,20 +41,57 @@ pub enum LedgerCommand {
     Show {
         /// The launcher
         name: String,
-        /// The key, as `ledger list` shows it
+        /// The key, as `ledger list` shows it; its beginning is enough
+        key: String,
+    },
+    /// Why an item was taken or left out: what each filter decided then, and would decide today
+    Why {
+        /// The launcher
+        name: String,
+        /// The key, as `ledger list` shows it; its beginning is enough
+        key: String,
+    },
+    /// Have items taken again by the next cycle
+    Retry {
+        /// The launcher
+        name: String,
+        /// One item, delivered before or not
+        #[arg(required_unless_present_any = ["quarantined", "empty", "rejected"])]
+        key: Option<String>,
+        /// All that is in quarantine
+        #[arg(long, conflicts_with = "key")]
+        quarantined: bool,
+        /// All that yielded no document
+        #[arg(long, conflicts_with = "key")]
+        empty: bool,
+        /// All that `filter_from` or `filter_subject` left out
+        #[arg(long, conflicts_with = "key")]
+        rejected: bool,
+    },
+    /// Forget an item, as if it had never been seen
+    Forget {
+        /// The launcher
+        name: String,
+        /// The key, as `ledger list` shows it; its beginning is enough
         key: String,
     },
     /// Mark what is at the source now as done, without delivering it
     Adopt {
         /// The launcher
         name: String,
-        /// Only what is older than this day: not in this version
+        /// Only what is older than this day (YYYY-MM-DD); the rest is delivered
         #[arg(long, value_name = "DATE")]
-        before: Option<String>,
+        before: Option<Date>,
     },
-    /// Not in this version
-    #[command(hide = true, external_subcommand)]
-    Other(Vec<String>),
+    /// Give a section that was renamed the history of its old name
+    Rename {
+        /// The name in the ledger
+        #[arg(value_name = "OLD")]
+        old: String,
+        /// The name in the file now
+        #[arg(value_name = "NEW")]
+        new: String,
+    },
 }
 
 /// Runs the command; answers the exit code of the contract (section 2).
@@ -59,113 +103,133 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
+    let path = Ledger::path(&config.global.state);
+    let mut desk = Desk { config, events, path, lang, out, err };
     match command {
-        LedgerCommand::List { name, json } => {
-            if let Some(name) = name
-                && let Err(text) = known(config, name)
-            {
-                writeln!(err, "{}", text.get(lang))?;
-                return Ok(2);
-            }
-            print_list(config, name.as_deref(), *json, lang, out, err)
+        LedgerCommand::List { name, quarantined, json } => desk.list(name.as_deref(), *quarantined, *json),
+        LedgerCommand::Show { name, key } => desk.with_item(name, key, Desk::print_sheet),
+        LedgerCommand::Why { name, key } => desk.with_item(name, key, Desk::why),
+        LedgerCommand::Retry { name, key: Some(key), .. } => desk.retry_one(name, key),
+        LedgerCommand::Retry { name, quarantined, empty, rejected, .. } => {
+            desk.retry_all(name, *quarantined, *empty, *rejected)
         }
-        LedgerCommand::Show { name, key } => print_item(config, name, key, lang, out, err),
-        LedgerCommand::Adopt { before: Some(_), .. } => later("ledger adopt --before", lang, err),
-        LedgerCommand::Adopt { name, before: None } => adopt(config, name, events, lang, out, err),
-        LedgerCommand::Other(words) => {
-            let word = words.first().map(String::as_str).unwrap_or_default();
-            if LATER.contains(&word) {
-                return later(&format!("ledger {word}"), lang, err);
-            }
-            let text = text!(
-                "ledger {word}: unknown; there are list, show and adopt",
-                "ledger {word} : inconnu ; il y a list, show et adopt"
-            );
-            writeln!(err, "{}", text.get(lang))?;
-            Ok(2)
-        }
+        LedgerCommand::Forget { name, key } => desk.with_item(name, key, Desk::forget),
+        LedgerCommand::Adopt { name, before } => desk.adopt(name, *before),
+        LedgerCommand::Rename { old, new } => desk.rename(old, new),
     }
 }
 
-/// A name that stands in the file or in the ledger (a section that was renamed or removed).
-fn known(config: &Config, name: &str) -> Result<(), text::Text> {
-    let mut found = false;
-    let path = Ledger::path(&config.global.state);
-    if path.exists() {
-        // an unreadable ledger is told by the command itself
-        let _ = list(&path, Some(name), |_| found = true);
-    }
-    if found { Ok(()) } else { choose(config, &[name.to_owned()]).map(drop) }
-}
-
-fn print_list(
-    config: &Config,
-    name: Option<&str>,
-    json: bool,
+/// What a command has at hand.
+struct Desk<'a> {
+    config: &'a Config,
+    events: &'a Events,
+    path: PathBuf,
     lang: Lang,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<u8> {
-    let path = Ledger::path(&config.global.state);
-    if !path.exists() {
-        let path = path.display();
-        let text = text!("{path}: nothing was taken yet", "{path} : rien n'a encore été pris");
-        if !json {
-            writeln!(err, "{}", text.get(lang))?;
-        }
-        return Ok(0);
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+}
+
+impl Desk<'_> {
+    fn say(&mut self, text: &Text) -> io::Result<()> {
+        writeln!(self.out, "{}", text.get(self.lang))
     }
-    let mut written = Ok(());
-    let listed = list(&path, name, |line| {
-        if written.is_ok() {
-            written = if json { print_json(&line, out) } else { print_line(&line, lang, out) };
+
+    /// Answers with a complaint and the exit code.
+    fn complain(&mut self, text: &Text, code: u8) -> io::Result<u8> {
+        writeln!(self.err, "{}", text.get(self.lang)).map(|()| code)
+    }
+
+    fn finish(&mut self, result: Result<(), Fault>) -> io::Result<u8> {
+        match result {
+            Ok(()) => Ok(0),
+            Err(Fault { code, text }) => {
+                writeln!(self.err, "{code}: {}", text.get(self.lang))?;
+                Ok(1)
+            }
         }
-    });
-    written?;
-    finish(listed, lang, err)
+    }
+
+    /// A name that stands in the file or in the ledger (a section that was renamed or removed).
+    fn known(&self, name: &str) -> Result<(), Text> {
+        // an unreadable ledger is told by the command itself
+        let known = names(&self.path).unwrap_or_default();
+        if known.iter().any(|(known, _)| known == name) {
+            return Ok(());
+        }
+        choose(self.config, &[name.to_owned()]).map(drop)
+    }
+
+    /// Does something with the item that a key, or its beginning, means.
+    fn with_item(
+        &mut self,
+        name: &str,
+        key: &str,
+        work: impl FnOnce(&mut Self, &Sheet) -> io::Result<u8>,
+    ) -> io::Result<u8> {
+        if let Err(text) = self.known(name) {
+            return self.complain(&text, 2);
+        }
+        let found = if self.path.exists() { resolve(&self.path, name, key) } else { Ok(Vec::new()) };
+        let sheet = match found {
+            Ok(found) if found.len() == 1 => show(&self.path, name, &found[0]),
+            Ok(found) if found.is_empty() => return self.complain(&unknown_key(name, key), 1),
+            Ok(found) => return self.complain(&several(key, &found.join(", ")), 1),
+            Err(fault) => Err(fault),
+        };
+        match sheet {
+            Ok(Some(sheet)) => work(self, &sheet),
+            Ok(None) => self.complain(&unknown_key(name, key), 1),
+            Err(fault) => self.finish(Err(fault)),
+        }
+    }
+
+    fn list(&mut self, name: Option<&str>, quarantined: bool, json: bool) -> io::Result<u8> {
+        if let Some(Err(text)) = name.map(|name| self.known(name)) {
+            return self.complain(&text, 2);
+        }
+        if !self.path.exists() {
+            let path = self.path.display();
+            let text = text!("{path}: nothing was taken yet", "{path} : rien n'a encore été pris");
+            return if json { Ok(0) } else { self.complain(&text, 0) };
+        }
+        let mut written = Ok(());
+        let (lang, out) = (self.lang, &mut *self.out);
+        let listed = list(&self.path, Selection { launcher: name, quarantined }, |line| {
+            if written.is_ok() {
+                written = if json { print_json(&line, out) } else { print_line(&line, lang, out) };
+            }
+        });
+        written?;
+        self.finish(listed)
+    }
+
+    fn print_sheet(&mut self, sheet: &Sheet) -> io::Result<u8> {
+        print_sheet(sheet, self.lang, self.out).map(|()| 0)
+    }
 }
 
 fn print_line(line: &Line, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
-    let Line { launcher, key, stage, unconfirmed, recorded, title, files } = line;
+    let Line { launcher, key, stage, unconfirmed, recorded, files, retry, .. } = line;
     let (stage, mark) = (word(stage, lang), if *unconfirmed { "?" } else { "" });
-    let title = title.as_deref().unwrap_or_default();
-    writeln!(out, "{}  {launcher}  {key}  {stage}{mark}  {files}  {}", day(*recorded), plain(title))
+    let again = if *retry { text!(" (to be taken again)", " (à reprendre)") } else { Text::same("") };
+    let (again, title) = (again.get(lang), plain(&title(line)));
+    writeln!(out, "{}  {launcher}  {key}  {stage}{mark}{again}  {files}  {title}", day(*recorded))
+}
+
+/// What an item is called; one that was never looked at is named by its place and size.
+fn title(line: &Line) -> String {
+    let place = || line.size.map_or(line.source_key.words(), |size| format!("{}, {size}", line.source_key.words()));
+    line.title.clone().unwrap_or_else(place)
 }
 
 fn print_json(line: &Line, out: &mut dyn Write) -> io::Result<()> {
-    let Line { launcher, key, stage, unconfirmed, recorded, title, files } = line;
-    let recorded = instant(*recorded);
+    let Line { launcher, key, stage, unconfirmed, recorded, title, files, source_key, .. } = line;
+    let (recorded, reason) = (instant(*recorded), line.reason.as_ref().map(|reason| &reason.en));
+    let Line { size, retry, whole, departed, .. } = line;
     let line = json!({ "launcher": launcher, "key": key, "stage": stage, "unconfirmed": unconfirmed,
-                       "recorded": recorded, "title": title, "files": files });
+                       "recorded": recorded, "title": title, "files": files, "source_key": source_key.as_str(),
+                       "size": size, "reason": reason, "retry": retry, "whole": whole, "departed": departed });
     writeln!(out, "{line}")
-}
-
-fn print_item(
-    config: &Config,
-    name: &str,
-    key: &str,
-    lang: Lang,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<u8> {
-    if let Err(text) = known(config, name) {
-        writeln!(err, "{}", text.get(lang))?;
-        return Ok(2);
-    }
-    let path = Ledger::path(&config.global.state);
-    let found = if path.exists() { show(&path, name, key) } else { Ok(None) };
-    match found {
-        Ok(Some(sheet)) => print_sheet(&sheet, lang, out).map(|()| 0),
-        Ok(None) => {
-            let text = text!(
-                "{name}: no item has the key {key}; `pertuis ledger list {name}` shows them",
-                "{name} : aucun élément n'a la clé {key} ; `pertuis ledger list {name}` les montre"
-            );
-            writeln!(err, "{}", text.get(lang))?;
-            Ok(1)
-        }
-        Err(fault) => finish(Err(fault), lang, err),
-    }
 }
 
 fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
@@ -173,19 +237,21 @@ fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()>
     let (stage, colon) = (word(&line.stage, lang), if lang == Lang::Fr { " :" } else { ":" });
     let mark = text!(" (unconfirmed)", " (non confirmé)");
     let stage = format!("{stage}{}", if line.unconfirmed { mark.get(lang) } else { "" });
+    let again = text!("by the next cycle", "au prochain cycle").get(lang).to_owned();
     let failures = (sheet.failures > 0).then(|| sheet.failures.to_string());
     let rows = [
         (text!("key", "clé"), Some(line.key.clone())),
-        (text!("at the source", "à la source"), Some(sheet.source_key.clone())),
+        (text!("at the source", "à la source"), Some(line.source_key.to_string())),
         (text!("stage", "étape"), Some(stage)),
-        (text!("reason", "raison"), sheet.reason.clone()),
+        (text!("reason", "raison"), line.reason.as_ref().map(|reason| reason.get(lang).to_owned())),
+        (text!("taken again", "repris"), line.retry.then_some(again)),
         (text!("failures in a row", "échecs de suite"), failures),
         (text!("folder", "dossier"), sheet.folder.clone()),
         (text!("from", "de"), sheet.from.clone()),
         (text!("to", "à"), sheet.to.clone()),
         (text!("subject", "objet"), line.title.clone()),
         (text!("Message-ID", "Message-ID"), sheet.message_id.clone()),
-        (text!("size", "taille"), sheet.size.map(|size| size.to_string())),
+        (text!("size", "taille"), line.size.map(|size| size.to_string())),
         (text!("date", "date"), sheet.date.map(day)),
         (text!("received", "reçu"), sheet.received.map(day)),
         (text!("recorded", "enregistré"), Some(day(line.recorded))),
@@ -214,51 +280,15 @@ fn print_part(part: &SheetPart, lang: Lang, out: &mut dyn Write) -> io::Result<(
     writeln!(out)
 }
 
-fn adopt(
-    config: &Config,
-    name: &str,
-    events: &Events,
-    lang: Lang,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<u8> {
-    let launcher = match choose(config, &[name.to_owned()]).map(|launchers| launchers[0]) {
-        Ok(launcher) => launcher,
-        Err(text) => {
-            writeln!(err, "{}", text.get(lang))?;
-            return Ok(2);
-        }
-    };
-    let env = Env { state: config.global.state.clone(), events: events.clone() };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let adopted = runtime.block_on(async {
-        let mut source = launcher::source(launcher, &env)?;
-        launcher::adopt(launcher, &env, source.as_mut()).await
-    });
-    if let Ok(count) = &adopted {
-        let text = text!(
-            "{name}: {count} item(s) marked as done, none delivered",
-            "{name} : {count} élément(s) marqués comme faits, aucun livré"
-        );
-        writeln!(out, "{}", text.get(lang))?;
-    }
-    finish(adopted.map(drop), lang, err)
+fn unknown_key(name: &str, key: &str) -> Text {
+    text!(
+        "{name}: no item has the key {key}; `pertuis ledger list {name}` shows those that were seen. What is not there was never listed by the source: look at source, since, unseen_only and settle, and whether a cycle ran at all (`pertuis fetch {name}`)",
+        "{name} : aucun élément n'a la clé {key} ; `pertuis ledger list {name}` montre ceux qui ont été vus. Ce qui n'y est pas, la source ne l'a jamais annoncé : voir source, depuis, non_lus et stabilisation, et si un relevé a bien eu lieu (`pertuis fetch {name}`)"
+    )
 }
 
-fn finish(result: Result<(), Fault>, lang: Lang, err: &mut dyn Write) -> io::Result<u8> {
-    match result {
-        Ok(()) => Ok(0),
-        Err(Fault { code, text }) => {
-            writeln!(err, "{code}: {}", text.get(lang))?;
-            Ok(1)
-        }
-    }
-}
-
-fn later(what: &str, lang: Lang, err: &mut dyn Write) -> io::Result<u8> {
-    let text = text!("{what}: not in this version", "{what} : pas dans cette version");
-    writeln!(err, "{}", text.get(lang))?;
-    Ok(2)
+fn several(key: &str, found: &str) -> Text {
+    text!("{key} is the beginning of several keys: {found}", "{key} est le début de plusieurs clés : {found}")
 }
 
 /// A stage, decision or role of the ledger for people; JSON keeps the ledger's own words.
@@ -294,8 +324,6 @@ const WORDS: [(&str, &str); 11] = [
     ("inline", "incorporé"),
     ("attachment", "pièce jointe"),
 ];
-
-const LATER: [&str; 4] = ["why", "retry", "forget", "rename"];
 
 #[cfg(test)]
 mod tests {

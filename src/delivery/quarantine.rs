@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::publish::sync_directory;
 use super::spool::SpoolFile;
@@ -39,6 +39,26 @@ impl Quarantine {
         sync_directory(&self.dir)?;
         Ok(path)
     }
+
+    /// The copy of an item, if one was put here.
+    pub fn find(&self, key: &str, extension: &str) -> Option<SpoolFile> {
+        SpoolFile::at(self.dir.join(format!("{key}.{extension}")))
+    }
+
+    /// Removes an item and its reason; false where there was none.
+    pub fn remove(&self, key: &str, extension: &str) -> io::Result<bool> {
+        // the reason last: it says what the copy is
+        let copy = remove(&self.dir.join(format!("{key}.{extension}")))?;
+        Ok(remove(&self.dir.join(format!("{key}.reason.txt")))? || copy)
+    }
+}
+
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -57,5 +77,8 @@ mod tests {
         let reason = quarantine.put("42-abc", Some((&body, "eml")), "too deep").unwrap();
         assert_eq!(fs::read_to_string(reason).unwrap(), "too deep\n");
         assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
+        assert_eq!(quarantine.find("42-abc", "eml").unwrap().size, 7);
+        assert!(quarantine.remove("42-abc", "eml").unwrap() && !quarantine.remove("42-abc", "eml").unwrap());
+        assert_eq!((quarantine.find("42-abc", "eml"), fs::read_dir(dir.path().join("q")).unwrap().count()), (None, 0));
     }
 }

@@ -35,9 +35,7 @@ impl Spool {
 
     /// The finished file of an item, if it is there.
     pub fn find(&self, key: &ItemKey) -> Option<SpoolFile> {
-        let path = self.path(key);
-        let size = fs::metadata(&path).ok()?.len();
-        Some(SpoolFile { body: Body::File(path), size })
+        SpoolFile::at(self.path(key))
     }
 
     /// Removes the file of an item; one that is not there is no error.
@@ -91,6 +89,20 @@ enum Body {
 }
 
 impl SpoolFile {
+    /// The body in this file, if it is there.
+    pub fn at(path: PathBuf) -> Option<Self> {
+        let size = fs::metadata(&path).ok()?.len();
+        Some(Self { body: Body::File(path), size })
+    }
+
+    /// Where it stands; `None` for one that is held in memory.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.body {
+            Body::Memory(_) => None,
+            Body::File(path) => Some(path),
+        }
+    }
+
     /// Reads it from its beginning.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(match &self.body {

@@ -18,7 +18,9 @@ use super::report::Report;
 use super::{Env, index, stage};
 use crate::config::Launcher;
 use crate::config::launcher::{quarantine_below, staging_beside};
-use crate::delivery::ledger::{Admission, Decision, Entry, Ledger, Part, Recorded, RecordedFile, Stage};
+use crate::delivery::ledger::{
+    Admission, Again, Decision, Entry, Facts, Ledger, Part, Recorded, RecordedFile, Stage, Taken,
+};
 use crate::delivery::lock::Lock;
 use crate::delivery::quarantine::Quarantine;
 use crate::delivery::spool::{Spool, SpoolFile};
@@ -26,7 +28,7 @@ use crate::delivery::staging::Staging;
 use crate::delivery::{Published, publish, same_volume, sync_directory};
 use crate::event::{Event, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey, Role};
-use crate::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError};
+use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
 
@@ -80,8 +82,14 @@ pub async fn cycle(
 }
 
 /// Marks everything that is at the source now as done, without delivering it: the first day on an old mailbox, or
-/// after a ledger was lost. Answers how many items that are.
-pub async fn adopt(launcher: &Launcher, env: &Env, source: &mut dyn Source) -> Result<usize, Fault> {
+/// after a ledger was lost. With `before` only what is older than that; what has no date is left to be delivered.
+/// Answers how many items that are.
+pub async fn adopt(
+    launcher: &Launcher,
+    env: &Env,
+    source: &mut dyn Source,
+    before: Option<SystemTime>,
+) -> Result<usize, Fault> {
     let stop = CancellationToken::new();
     let mut cycle = Cycle::prepare(launcher, env, false, &stop)?;
     let recorded = cycle.ledger.recorded()?;
@@ -89,7 +97,7 @@ pub async fn adopt(launcher: &Launcher, env: &Env, source: &mut dyn Source) -> R
         let lost: Vec<_> = recorded.iter().map(|item| (item.id, true)).collect();
         cycle.ledger.confirm(&lost, false)?; // given up: nothing happens to them at the source
     }
-    let adopted = cycle.adopt_all(source).await.map_err(|error| error.fault().clone())?;
+    let adopted = cycle.adopt_all(source, before).await.map_err(|error| error.fault().clone())?;
     source.finish().await.map_err(|error| error.fault().clone())?;
     let witness = cycle.staging_generation()?.unwrap_or(0);
     cycle.ledger.raise_generation(witness)?;
@@ -111,6 +119,12 @@ pub(super) struct Cycle<'a> {
     /// Items that an earlier cycle recorded and this one published: counted, and not counted again when listed.
     recovered: HashSet<ItemKey>,
     names: FreeNames,
+    /// Items that failed before or were asked for again.
+    again: HashMap<ItemKey, Again>,
+    /// Rows that stand for a listed item already, where keys were reissued.
+    taken: Taken,
+    /// Items that were known by their content, with the keys that they have now.
+    rekeyed: Vec<(i64, ItemKey)>,
     raised: bool,
     _lock: Option<Lock>,
     _scratch: Option<tempfile::TempDir>,
@@ -189,6 +203,9 @@ impl<'a> Cycle<'a> {
             stop,
             recovered: HashSet::new(),
             names: FreeNames::default(),
+            again: HashMap::new(),
+            taken: Taken::default(),
+            rekeyed: Vec::new(),
             raised: false,
             _lock: lock,
             _scratch: scratch,
@@ -208,8 +225,9 @@ impl<'a> Cycle<'a> {
         if let Some(start) = discovery.start.as_ref().filter(|_| cursor.is_none() || reissued) {
             self.ledger.set_cursor(&start.0)?;
         }
-        let fresh = self.admit(&discovery.items)?;
-        self.take(source, &fresh).await?;
+        let mut wanted = self.admit(&discovery.items)?;
+        wanted.extend(self.unlisted(&discovery.items)?);
+        self.take(source, &wanted).await?;
         if self.stop.is_cancelled() {
             return Ok(()); // what is confirmed is acknowledged by the next cycle
         }
@@ -235,22 +253,37 @@ impl<'a> Cycle<'a> {
     }
 
     /// Marks what is at the source as done, with the fingerprints by which it is known when its keys are reissued.
-    async fn adopt_all(&mut self, source: &mut dyn Source) -> Result<usize, End> {
+    async fn adopt_all(&mut self, source: &mut dyn Source, before: Option<SystemTime>) -> Result<usize, End> {
         let discovery = source.discover(None).await?;
         let mut prints = HashMap::new();
         for batch in discovery.items.chunks(IDENTIFY) {
             prints.extend(source.identify(batch).await?);
+            self.tell_progress(prints.len(), discovery.items.len());
         }
-        let mut adopted = Vec::new();
+        let is_older = |print: Option<&Fingerprint>| {
+            before.is_none_or(|before| print.and_then(|print| print.date).is_some_and(|date| date < before))
+        };
+        let mut adopted: Vec<(ItemKey, String, Facts)> = Vec::new();
         for item in &discovery.items {
-            let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
-            adopted.push((item.key.clone(), short, prints.get(&item.key).map(stage::facts_of).unwrap_or_default()));
+            let print = prints.get(&item.key);
+            if is_older(print) {
+                let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
+                adopted.push((item.key.clone(), short, print.map(stage::facts_of).unwrap_or_default()));
+            }
         }
         let count = self.ledger.adopt(&adopted)?;
         if let Some(start) = discovery.start.filter(|_| matches!(self.ledger.cursor(), Ok(None))) {
             self.ledger.set_cursor(&start.0)?;
         }
         Ok(count)
+    }
+
+    /// A mailbox of ten years takes its time.
+    fn tell_progress(&self, looked_at: usize, all: usize) {
+        if looked_at % PROGRESS < IDENTIFY && looked_at >= PROGRESS {
+            let text = text!("{looked_at} of {all} items looked at", "{looked_at} éléments examinés sur {all}");
+            self.tell(Level::Notice, "adopt_progress", text);
+        }
     }
 
     /// Items whose keys the source reissued are recognised by fingerprint before any body is fetched. It counts:
@@ -261,19 +294,19 @@ impl<'a> Cycle<'a> {
         let unknown = items.iter().zip(admissions).filter(|(item, admission)| is_unknown(item, *admission));
         let unknown: Vec<Item> = unknown.map(|(item, _)| item.clone()).collect();
         // what is listed under its new key already (an earlier cycle did not come to its end) answers for itself alone
-        let mut taken = self.ledger.rows(items.iter().map(|item| &item.key))?;
+        self.taken = self.ledger.recognise(items.iter().map(|item| &item.key))?;
         let mut rekeyed = Vec::new();
         for batch in unknown.chunks(IDENTIFY) {
-            for (key, fingerprint) in source.identify(batch).await? {
-                let facts = stage::facts_of(&fingerprint);
-                if let Some(id) = self.ledger.known(&facts, &taken)? {
-                    taken.insert(id);
-                    rekeyed.push((id, key));
-                }
+            for (key, print) in source.identify(batch).await? {
+                let row = self.ledger.known(&stage::facts_of(&print), &mut self.taken)?;
+                rekeyed.extend(row.map(|id| (id, key)));
             }
         }
         self.ledger.rekey(&rekeyed)?;
         let (known, all) = (rekeyed.len(), unknown.len());
+        if all == 0 {
+            return Ok(()); // a source without keys says so in each cycle
+        }
         self.tell(
             Level::Warning,
             "keys_reissued",
@@ -283,6 +316,30 @@ impl<'a> Cycle<'a> {
             ),
         );
         Ok(())
+    }
+
+    /// What was not recognised by its header block is by its content, once that is here: nothing of it is delivered.
+    fn is_known_content(&mut self, item: &Item, entry: &Entry) -> Result<bool, Fault> {
+        let asked = self.again.get(&item.key).is_some_and(|again| again.asked);
+        let Some(digest) = entry.facts.digest.filter(|_| item.reissued && !asked) else { return Ok(false) };
+        let Some(row) = self.ledger.known_content(digest, &mut self.taken)? else { return Ok(false) };
+        self.discard(&entry.parts);
+        if !self.dry_run && entry.stage != Stage::Failed {
+            // what is damaged is in quarantine under its first `{key}` already
+            self.leave_quarantine(&entry.short);
+        }
+        self.forget_body(&item.key);
+        self.report.items.already += 1;
+        self.rekeyed.push((row, item.key.clone()));
+        if self.rekeyed.len() >= BATCH {
+            self.flush_rekeyed()?;
+        }
+        Ok(true)
+    }
+
+    fn flush_rekeyed(&mut self) -> Result<(), Fault> {
+        let rekeyed = std::mem::take(&mut self.rekeyed);
+        if rekeyed.is_empty() { Ok(()) } else { self.ledger.rekey(&rekeyed) }
     }
 
     /// The items that are to be taken; the others are counted, too large ones are put into quarantine by name.
@@ -296,11 +353,77 @@ impl<'a> Cycle<'a> {
             }
             match (admission, item.size) {
                 (Admission::Done, _) => self.report.items.already += 1,
-                (Admission::New, Some(size)) if size > self.launcher.max_size => self.refuse_size(item, size)?,
-                (Admission::New, _) => fresh.push(item.clone()),
+                (_, Some(size)) if size > self.launcher.max_size => self.refuse_size(item, size)?,
+                _ => fresh.push(item.clone()),
             }
         }
         Ok(fresh)
+    }
+
+    /// Items that are to be taken again and were not listed: a mailbox lists only what is newer than its cursor.
+    fn unlisted(&mut self, listed: &[Item]) -> Result<Vec<Item>, Fault> {
+        let listed: HashSet<&ItemKey> = listed.iter().map(|item| &item.key).collect();
+        self.again = self.ledger.again()?.into_iter().map(|again| (again.key.clone(), again)).collect();
+        let mut unlisted = Vec::new();
+        for again in self.again.clone().into_values() {
+            if listed.contains(&again.key) || self.recovered.contains(&again.key) {
+                continue;
+            }
+            let item = Item { key: again.key, hint: String::new(), size: again.size, reissued: false };
+            match item.size {
+                Some(size) if size > self.launcher.max_size => self.refuse_size(&item, size)?,
+                _ => unlisted.push(item),
+            }
+        }
+        Ok(unlisted)
+    }
+
+    /// What has left its source since it was listed is nothing to us; for what is to be taken again, a copy that was
+    /// kept stands in.
+    fn stage_gone(&mut self, item: &Item, short: String) -> Result<Option<Entry>, Fault> {
+        let Some(again) = self.again.get(&item.key).cloned() else { return Ok(None) };
+        let copy = self.spool.find(&item.key);
+        let copy = copy.or_else(|| self.quarantine.find(&short, stage::extension(self.launcher)));
+        if let Some(file) = copy.filter(|_| again.asked) {
+            return self.stage_copy(item, again, short, file);
+        }
+        self.ledger.gone(&item.key)?;
+        self.tell_gone(&short, again.asked);
+        Ok(None)
+    }
+
+    fn tell_gone(&self, short: &str, asked: bool) {
+        let text = if asked {
+            text!(
+                "{short}: it is no longer at its source and no copy of it was kept: it cannot be delivered again",
+                "{short} : n'est plus à sa source et aucune copie n'en a été gardée : impossible de le livrer à nouveau"
+            )
+        } else {
+            text!(
+                "{short}: it failed before, and is no longer at its source",
+                "{short} : avait échoué, et n'est plus à sa source"
+            )
+        };
+        self.tell(Level::Warning, "item_gone", text);
+    }
+
+    /// An item that is whole needs its place in quarantine no more.
+    fn leave_quarantine(&self, short: &str) {
+        match self.quarantine.remove(short, stage::extension(self.launcher)) {
+            Ok(false) => {}
+            Ok(true) => {
+                let text = text!("{short}: removed from quarantine", "{short} : retiré de la quarantaine");
+                self.tell(Level::Notice, "quarantine_left", text);
+            }
+            Err(error) => {
+                let Text { en, fr } = Text::io(&error);
+                let text = text!(
+                    "{short}: cannot be removed from quarantine: {en}; remove it by hand",
+                    "{short} : impossible de le retirer de la quarantaine : {fr} ; supprimez-le à la main"
+                );
+                self.tell(Level::Warning, "quarantine_stays", text);
+            }
+        }
     }
 
     fn refuse_size(&mut self, item: &Item, size: u64) -> Result<(), Fault> {
@@ -360,6 +483,7 @@ impl<'a> Cycle<'a> {
         };
         // also what was staged before the disk was full
         self.deliver(batch)?;
+        self.flush_rekeyed()?;
         result
     }
 
@@ -371,11 +495,17 @@ impl<'a> Cycle<'a> {
             _ => None,
         };
         let entry = match content {
-            Ok(Content::Gone) => None,
+            Ok(Content::Gone) => self.stage_gone(item, short)?,
             Ok(content) => self.stage(item, short, content)?,
             Err(fault) => Some(stage::failed(key, short, &fault.text)),
         };
-        entry.map(|entry| self.third_failure(entry, body.as_ref())).transpose()
+        let Some(mut entry) = entry else { return Ok(None) };
+        // the server's own figure is what it says again when it reissues its keys
+        entry.facts.size = item.size.filter(|_| body.is_some()).or(entry.facts.size);
+        if self.is_known_content(item, &entry)? {
+            return Ok(None);
+        }
+        self.third_failure(entry, body.as_ref()).map(Some)
     }
 
     /// An item that fails by itself for the third cycle in a row goes to quarantine.
@@ -614,6 +744,9 @@ impl<'a> Cycle<'a> {
             return;
         }
         self.forget_body(&item.key);
+        if item.whole {
+            self.leave_quarantine(short);
+        }
         self.tell(
             Level::Info,
             "item_delivered",
@@ -623,13 +756,15 @@ impl<'a> Cycle<'a> {
 
     /// Carries out `after` and `after_empty` for everything that waits for it.
     async fn acknowledge(&mut self, source: &mut dyn Source) -> Result<(), End> {
-        let pending = self.ledger.pending()?;
         let mut done = Vec::new();
         for empty in [false, true] {
             let what = if empty { &self.launcher.after_empty } else { &self.launcher.after };
-            let mut these: Vec<_> = pending.iter().filter(|item| item.empty == empty).collect();
+            let removes = matches!(what, Disposition::Delete | Disposition::Move(_));
+            let keep = if removes { self.launcher.keep } else { Duration::ZERO };
+            let mut these = self.ledger.pending(empty, keep)?;
             if *what == Disposition::Delete {
-                let unseen: Vec<_> = these.iter().filter(|item| item.unconfirmed).map(|item| &item.key).collect();
+                let unseen: Vec<_> =
+                    these.iter().filter(|item| item.unconfirmed).map(|item| item.key.clone()).collect();
                 let not_kept = self.keep_copies(source, &unseen).await?;
                 these.retain(|item| !not_kept.contains(&item.key));
             }
@@ -650,11 +785,11 @@ impl<'a> Cycle<'a> {
 
     /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source. Answers
     /// those of which none could be made.
-    async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[&ItemKey]) -> Result<HashSet<ItemKey>, End> {
+    async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[ItemKey]) -> Result<HashSet<ItemKey>, End> {
         let mut not_kept = HashSet::new();
         for key in keys {
             if self.spool.find(key).is_none() {
-                let batch = [Item { key: (*key).clone(), hint: String::new(), size: None, reissued: false }];
+                let batch = [Item { key: key.clone(), hint: String::new(), size: None, reissued: false }];
                 let (sender, mut receiver) = mpsc::channel(1);
                 let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
                 fetched?;
@@ -667,7 +802,7 @@ impl<'a> Cycle<'a> {
                     }
                     Some(Ok(Content::Gone)) => {}
                     Some(Err(_)) | None => {
-                        not_kept.insert((*key).clone());
+                        not_kept.insert(key.clone());
                         continue;
                     }
                 }
@@ -805,8 +940,8 @@ impl<'a> Cycle<'a> {
         Ok(Some(Fault::new(
             Code::Ledger,
             text!(
-                "{path} was lost or set back (it knows generation {ledger}, {file} says {witness}): going on would deliver again. Restore the newest ledger, or run `pertuis ledger adopt {name}`, which marks what is at the source now as done; to have everything delivered again remove {file}",
-                "{path} a été perdu ou ramené en arrière (il connaît la génération {ledger}, {file} dit {witness}) : continuer livrerait à nouveau. Restaurez le registre le plus récent, ou lancez `pertuis ledger adopt {name}`, qui marque comme fait ce qui est à la source ; pour que tout soit livré à nouveau, supprimez {file}"
+                "{path} was lost or set back (it knows generation {ledger}, {file} says {witness}): going on would deliver again. Restore the newest ledger, or run `pertuis ledger adopt {name}`, which marks what is at the source now as done (with `--before DATE` only what is older than that day, the rest is delivered); to have everything delivered again remove {file}",
+                "{path} a été perdu ou ramené en arrière (il connaît la génération {ledger}, {file} dit {witness}) : continuer livrerait à nouveau. Restaurez le registre le plus récent, ou lancez `pertuis ledger adopt {name}`, qui marque comme fait ce qui est à la source (avec `--before DATE` seulement ce qui précède ce jour, le reste est livré) ; pour que tout soit livré à nouveau, supprimez {file}"
             ),
         )))
     }
@@ -921,5 +1056,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const IN_FLIGHT: usize = 4;
 const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
+/// Items after which an adoption says how far it is.
+const PROGRESS: usize = 2000;
 /// Cycles in a row after which an item that fails by itself goes to quarantine (contract, section 2).
 const FAILURES: u32 = 3;

@@ -356,9 +356,8 @@ mod tests {
     #[test]
     fn xml_repeats_lists_and_holds_only_characters_that_xml_has() {
         let texts = texts(&index().render(Format::Xml).unwrap());
-        let all = |path: &str| {
-            texts.iter().filter(|(at, _)| at == path).map(|(_, text)| text.as_str()).collect::<Vec<_>>()
-        };
+        let all =
+            |path: &str| texts.iter().filter(|(at, _)| at == path).map(|(_, text)| text.as_str()).collect::<Vec<_>>();
         assert_eq!(all("index/to"), ["Dupont, Jean <jean@example.test>", "ged@example.test"]);
         assert_eq!(all("index/subject"), [ODD.replace('\u{1}', "\u{fffd}")]);
         assert_eq!(all("index/files/file/name"), ["a.pdf", "c;d.png"]);

@@ -6,7 +6,9 @@
 
 mod cycle;
 mod index;
+mod judge;
 mod naming;
+mod rename;
 mod report;
 mod stage;
 #[cfg(test)]
@@ -19,6 +21,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
+pub use judge::{Judgement, Verdict, judge};
+pub use rename::rename;
 pub use report::{Files, Items, Report};
 
 use crate::backoff::{Backoff, jitter};

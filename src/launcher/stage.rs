@@ -16,7 +16,7 @@ use super::naming::{Named, Naming};
 use crate::config::Launcher;
 use crate::config::launcher::{Kind, Take};
 use crate::config::pattern::Pattern;
-use crate::delivery::ledger::{Decision, Entry, Facts, Part, Stage};
+use crate::delivery::ledger::{Again, Decision, Entry, Facts, Part, Stage};
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::staging::{Staged, StagedWriter, Staging};
 use crate::delivery::stamp::Stamp;
@@ -42,6 +42,29 @@ impl Cycle<'_> {
                 .stage_mail(item, short, &file, Facts { folder: Some(folder), received, ..Facts::default() })
                 .map(Some),
         }
+    }
+
+    /// Stages an item of which only a kept copy is left.
+    pub(super) fn stage_copy(
+        &mut self,
+        item: &Item,
+        again: Again,
+        short: String,
+        file: SpoolFile,
+    ) -> Result<Option<Entry>, Fault> {
+        let Again { folder, received, name, .. } = again;
+        let content = match (self.launcher.kind, file.path()) {
+            (Kind::Directory, Some(path)) => {
+                let stamp = Stamp::of(path).map_err(|error| spool_fault(path, &error))?;
+                Content::File { path: path.to_owned(), name: name.unwrap_or_else(|| short.clone()), stamp }
+            }
+            _ => Content::Mail { file, folder: folder.clone().unwrap_or_default(), received },
+        };
+        let mut entry = self.stage(item, short, content)?;
+        if let Some(entry) = &mut entry {
+            (entry.facts.folder, entry.facts.received) = (folder, received);
+        }
+        Ok(entry)
     }
 
     fn stage_mail(&mut self, item: &Item, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
@@ -197,12 +220,7 @@ impl Cycle<'_> {
     /// Copies a dropped file into staging, read in place. `None`: it changed meanwhile or has gone. An inner error
     /// is one of the dropped file; a fault is one of staging.
     #[allow(clippy::type_complexity)] // three outcomes with three different remedies, each in one layer
-    fn copy_document(
-        &self,
-        short: &str,
-        path: &Path,
-        stamp: &Stamp,
-    ) -> Result<Option<io::Result<Staged>>, Fault> {
+    fn copy_document(&self, short: &str, path: &Path, stamp: &Stamp) -> Result<Option<io::Result<Staged>>, Fault> {
         let mut input = match open_dropped(path) {
             Ok(input) => input,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -320,19 +338,6 @@ impl<'a> Taker<'a> {
         })
     }
 
-    /// The first pattern of `filter_from` or `filter_subject` that does not find what it looks for.
-    fn rejection(&self, head: &Head) -> Result<Option<String>, Text> {
-        let from = self.launcher.filter_from.iter().map(|pattern| (pattern, "filter_from", head.from.as_deref()));
-        let subject =
-            self.launcher.filter_subject.iter().map(|pattern| (pattern, "filter_subject", head.subject.as_deref()));
-        for (pattern, option, text) in from.chain(subject) {
-            if !pattern.finds(text.unwrap_or_default())? {
-                return Ok(Some(format!("{option} = {}", pattern.text)));
-            }
-        }
-        Ok(None)
-    }
-
     fn decide(&mut self, head: &PartHead, role: Role) -> io::Result<Option<Decision>> {
         if role == Role::Inline && !(self.launcher.inline && head.name.is_some()) {
             return Ok(Some(Decision::Inline));
@@ -350,7 +355,7 @@ impl Visitor for Taker<'_> {
         self.facts.to = (!head.to.is_empty()).then(|| head.to.join("\n"));
         self.facts.subject.clone_from(&head.subject);
         self.facts.date = head.date.map(SystemTime::from);
-        let rejection = self.rejection(head);
+        let rejection = rejection(self.naming.launcher, head.from.as_deref(), head.subject.as_deref());
         self.rejected = self.pattern(rejection)?.or_else(|| too_old(self.launcher, &self.facts));
         let is_enough = self.rejected.is_some() || self.launcher.take == Take::Message;
         Ok(if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -437,7 +442,7 @@ pub(super) fn failed(key: &ItemKey, short: String, why: &Text) -> Entry {
 
 /// The entry of an item that is larger than `max_size`.
 pub(super) fn too_large(launcher: &Launcher, key: &ItemKey, short: String, size: u64) -> Entry {
-    let (limit, what) = (launcher.max_size, readable(key));
+    let (limit, what) = (launcher.max_size, key.words());
     let reason = text!(
         "{what}: {size} bytes, more than max_size ({limit}); it is left at its source, take it from there by hand and raise max_size for those to come",
         "{what} : {size} octets, plus que max_size ({limit}) ; laissé à sa source, prenez-le là à la main et augmentez max_size pour les suivants"
@@ -445,16 +450,6 @@ pub(super) fn too_large(launcher: &Launcher, key: &ItemKey, short: String, size:
     let mut entry = bare(key, short, Stage::Quarantined, reason);
     entry.facts.size = Some(size);
     entry
-}
-
-/// The words in a source's key: a path, or account and folder with the message's numbers.
-fn readable(key: &ItemKey) -> String {
-    let Ok(serde_json::Value::Array(values)) = serde_json::from_str(key.as_str()) else { return key.to_string() };
-    let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-    match values.first() {
-        Some(serde_json::Value::String(path)) if path.contains(['/', '\\']) => path.clone(),
-        _ => values.iter().map(word).collect::<Vec<_>>().join(" "),
-    }
 }
 
 /// What the ledger is asked for when keys were reissued.
@@ -526,8 +521,24 @@ fn lines<'a>(texts: impl Iterator<Item = &'a Text>) -> Option<Text> {
     })
 }
 
+/// The first pattern of `filter_from` or `filter_subject` that does not find what it looks for.
+pub(super) fn rejection(
+    launcher: &Launcher,
+    from: Option<&str>,
+    subject: Option<&str>,
+) -> Result<Option<String>, Text> {
+    let from = launcher.filter_from.iter().map(|pattern| (pattern, "filter_from", from));
+    let subject = launcher.filter_subject.iter().map(|pattern| (pattern, "filter_subject", subject));
+    for (pattern, option, text) in from.chain(subject) {
+        if !pattern.finds(text.unwrap_or_default())? {
+            return Ok(Some(format!("{option} = {}", pattern.text)));
+        }
+    }
+    Ok(None)
+}
+
 /// The first pattern that refuses a file name.
-fn refusal(filter: &[Pattern], name: &str) -> Result<Option<String>, Text> {
+pub(super) fn refusal(filter: &[Pattern], name: &str) -> Result<Option<String>, Text> {
     for pattern in filter {
         if !pattern.takes(name)? {
             return Ok(Some(pattern.text.clone()));

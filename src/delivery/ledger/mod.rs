@@ -5,7 +5,9 @@
 //! read and write it; a launcher's own rows are guarded by its [lock](super::lock). Calls block: a launcher runs on
 //! a thread of its own.
 
+mod admin;
 mod entry;
+mod known;
 mod query;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use query::{Line, Sheet, SheetPart, list, show};
+pub use admin::{Again, Forgotten, Which};
+pub use known::Taken;
+pub use query::{Line, Selection, Sheet, SheetPart, list, names, resolve, show};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::model::{Code, Digest, Fault, ItemKey, Role, ServiceName};
@@ -31,8 +35,10 @@ pub struct Ledger {
 /// What the ledger says of an item that its source lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// Never seen, failed before, or asked for again: take it.
+    /// Never seen: take it.
     New,
+    /// It failed before, or was asked for again: take it.
+    Again,
     /// Delivered, adopted, empty, rejected or in quarantine: leave it.
     Done,
 }
@@ -46,7 +52,7 @@ pub struct Entry {
     pub short: String,
     /// What becomes of it.
     pub stage: Stage,
-    /// Why, where it failed, is rejected or in quarantine; the ledger keeps the English words.
+    /// Why, where it failed, is rejected or in quarantine.
     pub reason: Option<Text>,
     /// What is known of it.
     pub facts: Facts,
@@ -235,8 +241,6 @@ pub struct Pending {
     pub id: i64,
     /// The server's key.
     pub key: ItemKey,
-    /// It yielded no document: `after_empty` applies.
-    pub empty: bool,
     /// Nobody saw its files being published: a copy must outlive the source.
     pub unconfirmed: bool,
 }
@@ -305,7 +309,7 @@ impl Ledger {
 
     /// Says for each key, in order, whether it is to be taken.
     pub fn admit<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> Result<Vec<Admission>, Fault> {
-        let sql = "SELECT stage = 'failed' OR retry FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let sql = "SELECT retry OR stage = 'failed' FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         keys.into_iter()
             .map(|key| {
@@ -313,17 +317,22 @@ impl Ledger {
                     .query_row(params![self.launcher, key.as_str()], |row| row.get::<_, bool>(0))
                     .optional()
                     .map_err(failed)?;
-                Ok(if again.unwrap_or(true) { Admission::New } else { Admission::Done })
+                Ok(match again {
+                    None => Admission::New,
+                    Some(true) => Admission::Again,
+                    Some(false) => Admission::Done,
+                })
             })
             .collect()
     }
 
-    /// Items whose body must stay in the spool: recorded ones, and for `SPOOL_KEPT` those that nobody saw delivered.
+    /// Items whose body must stay in the spool: recorded ones, those that are to be taken again, and for `SPOOL_KEPT`
+    /// those that nobody saw delivered.
     pub fn needs_body(&self) -> Result<HashSet<ItemKey>, Fault> {
         let sql = "SELECT key FROM item WHERE launcher = ?1
-                   AND (stage = 'recorded' OR (unconfirmed AND confirmed > ?2))";
+                   AND (stage = 'recorded' OR retry OR (unconfirmed AND confirmed > ?2))";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let oldest = now() - i64::try_from(SPOOL_KEPT.as_millis()).unwrap_or(i64::MAX);
+        let oldest = now().saturating_sub(whole_millis(SPOOL_KEPT));
         let rows =
             statement.query_map(params![self.launcher, oldest], |row| Ok(ItemKey::new(row.get::<_, String>(0)?)));
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
@@ -380,7 +389,7 @@ impl Ledger {
     /// Items have been published whole. `unconfirmed`: they were found published after an interruption. Where
     /// `acknowledge` is false there is nothing left to do at the source.
     pub fn confirm(&mut self, items: &[(i64, bool)], acknowledge: bool) -> Result<(), Fault> {
-        let parts = "UPDATE part SET published = ?2 WHERE item = ?1 AND decision = 'taken'";
+        let parts = "UPDATE part SET published = coalesce(published, ?2) WHERE item = ?1 AND decision = 'taken'";
         let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
                    acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id = ?1";
         self.write(|transaction| {
@@ -393,14 +402,19 @@ impl Ledger {
         })
     }
 
-    /// Items at whose source something is left to do. One with a part in quarantine is never among them.
-    pub fn pending(&self) -> Result<Vec<Pending>, Fault> {
-        let sql = "SELECT id, key, stage = 'empty', unconfirmed FROM item WHERE launcher = ?1
-                   AND stage IN ('confirmed', 'empty') AND whole AND acknowledged IS NULL AND departed IS NULL ORDER BY id";
+    /// Delivered items, or with `empty` those that yielded no document, at whose source something is left to do, once
+    /// they have been done for so long as `keep` says. One with a part in quarantine is never among them, nor one that
+    /// is to be taken again first.
+    pub fn pending(&self, empty: bool, keep: Duration) -> Result<Vec<Pending>, Fault> {
+        let sql = "SELECT id, key, unconfirmed FROM item WHERE launcher = ?1 AND stage = ?2 AND acknowledged IS NULL
+                   AND whole AND NOT retry AND departed IS NULL AND coalesce(confirmed, recorded) <= ?3 ORDER BY id";
+        let stage = if empty { Stage::Empty } else { Stage::Confirmed };
+        // what was done a moment ago is due at once, whatever the clock did since
+        let latest = if keep.is_zero() { i64::MAX } else { now().saturating_sub(whole_millis(keep)) };
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let rows = statement.query_map([self.launcher], |row| {
+        let rows = statement.query_map(params![self.launcher, stage.as_str(), latest], |row| {
             let key = ItemKey::new(row.get::<_, String>(1)?);
-            Ok(Pending { id: row.get(0)?, key, empty: row.get(2)?, unconfirmed: row.get(3)? })
+            Ok(Pending { id: row.get(0)?, key, unconfirmed: row.get(2)? })
         });
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
     }
@@ -420,8 +434,15 @@ impl Ledger {
         Ok(row.optional().map_err(failed)?.unwrap_or(0))
     }
 
-    /// A free `{key}` for an item: `short` itself unless another row has it (a file that left and came back).
+    /// The `{key}` of an item: its own where it has one already, else `short` unless another row has it (a file that left
+    /// and came back).
     pub fn free_short(&self, key: &ItemKey, short: &str) -> Result<String, Fault> {
+        let own = "SELECT short FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let mut statement = self.connection.prepare_cached(own).map_err(failed)?;
+        let own = statement.query_row(params![self.launcher, key.as_str()], |row| row.get(0)).optional();
+        if let Some(own) = own.map_err(failed)? {
+            return Ok(own);
+        }
         let sql = "SELECT 1 FROM item WHERE launcher = ?1 AND short = ?2 AND (key <> ?3 OR departed IS NOT NULL)";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let mut candidate = short.to_owned();
@@ -449,58 +470,23 @@ impl Ledger {
         })
     }
 
-    /// The first known item with this fingerprint that is not among `taken`; asked when a source reissued its keys,
-    /// so that two equal messages that were both delivered are both known and a third is new.
-    pub fn known(&self, fingerprint: &Facts, taken: &HashSet<i64>) -> Result<Option<i64>, Fault> {
-        let sql = "SELECT id FROM item WHERE launcher = ?1 AND message_id IS ?2 AND size IS ?3
-                   AND header_digest IS ?4 AND stage <> 'failed' AND departed IS NULL ORDER BY id";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let header = fingerprint.header_digest.map(|digest| digest.0.to_vec());
-        let arguments = params![self.launcher, fingerprint.message_id, fingerprint.size, header];
-        let rows = statement.query_map(arguments, |row| row.get::<_, i64>(0)).map_err(failed)?;
-        for id in rows {
-            let id = id.map_err(failed)?;
-            if !taken.contains(&id) {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The rows of these keys.
-    pub fn rows<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> Result<HashSet<i64>, Fault> {
-        let sql = "SELECT id FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let row = |key: &ItemKey| {
-            statement.query_row(params![self.launcher, key.as_str()], |row| row.get(0)).optional().transpose()
-        };
-        keys.into_iter().filter_map(row).collect::<Result<_, _>>().map_err(failed)
-    }
-
-    /// Known items get the keys that their source gave them anew.
-    pub fn rekey(&mut self, items: &[(i64, ItemKey)]) -> Result<(), Fault> {
-        self.write(|transaction| {
-            let mut statement = transaction.prepare_cached("UPDATE item SET key = ?2 WHERE id = ?1")?;
-            items.iter().try_for_each(|(id, key)| statement.execute(params![id, key.as_str()]).map(drop))
-        })
-    }
-
     /// Marks items, each with its `{key}` and what recognises it, as done without delivering them. What the ledger
     /// knows is left as it is, but for items that failed and would be tried again.
     pub fn adopt(&mut self, items: &[(ItemKey, String, Facts)]) -> Result<usize, Fault> {
         let (launcher, generation, now) = (self.launcher, self.generation()?, now());
-        let sql =
-            "INSERT INTO item (launcher, key, short, stage, generation, message_id, size, header_digest, recorded,
-                   acknowledged) VALUES (?1, ?2, ?3, 'adopted', ?4, ?5, ?6, ?7, ?8, ?8)
+        let sql = "INSERT INTO item (launcher, key, short, stage, generation, message_id, size, header_digest, date, sender,
+                   subject, recorded, acknowledged) VALUES (?1, ?2, ?3, 'adopted', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11)
                    ON CONFLICT (launcher, key) WHERE departed IS NULL DO UPDATE SET stage = 'adopted', failures = 0,
-                   message_id = excluded.message_id, size = excluded.size, header_digest = excluded.header_digest,
-                   acknowledged = excluded.acknowledged WHERE stage = 'failed'";
+                   retry = 0, reason = NULL, reason_fr = NULL, message_id = excluded.message_id, size = excluded.size,
+                   header_digest = excluded.header_digest, acknowledged = excluded.acknowledged
+                   WHERE stage = 'failed'";
         self.write(|transaction| {
             let mut statement = transaction.prepare_cached(sql)?;
             let insert = |(key, short, facts): &(ItemKey, String, Facts)| {
                 let header = facts.header_digest.map(|digest| digest.0.to_vec());
-                let (id, size) = (&facts.message_id, facts.size);
-                statement.execute(params![launcher, key.as_str(), short, generation, id, size, header, now])
+                let (id, size, date) = (&facts.message_id, facts.size, facts.date.map(millis));
+                let (from, subject, key) = (&facts.from, &facts.subject, key.as_str());
+                statement.execute(params![launcher, key, short, generation, id, size, header, date, from, subject, now])
             };
             items.iter().map(insert).sum::<Result<_, _>>()
         })
@@ -528,15 +514,16 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
     let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let item = "INSERT INTO item (launcher, key, short, stage, whole, reason, generation, message_id, size,
-                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures, acknowledged)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-                CASE WHEN ?20 THEN ?18 END)";
+                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures, acknowledged,
+                reason_fr) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+                CASE WHEN ?20 THEN ?18 END, ?21)";
     let (facts, key) = (&entry.facts, entry.key.as_str());
     let before: u32 = transaction
         .prepare_cached(failures)?
         .query_row(params![launcher, key], |row| row.get(0))
         .optional()?
         .unwrap_or(0);
+    let published = PublishedPart::of(transaction, launcher, key)?;
     transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
     transaction.prepare_cached(item)?.execute(params![
         launcher,
@@ -559,9 +546,44 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         now(),
         if entry.stage == Stage::Failed { before + 1 } else { 0 },
         entry.settled,
+        entry.reason.as_ref().map(|reason| &reason.fr),
     ])?;
     let id = transaction.last_insert_rowid();
-    entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))
+    entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))?;
+    published.iter().try_for_each(|part| part.carry_over(transaction, id))
+}
+
+/// A document that was published when a part of its item went to quarantine.
+struct PublishedPart {
+    n: u32,
+    sha256: Vec<u8>,
+    name: String,
+    directory: String,
+    published: i64,
+}
+
+impl PublishedPart {
+    /// The published documents of an item of which something stayed behind; none of one that is to come again whole.
+    fn of(transaction: &Transaction<'_>, launcher: i64, key: &str) -> rusqlite::Result<Vec<Self>> {
+        let sql = "SELECT p.n, p.sha256, p.final, p.directory, p.published FROM part p JOIN item i ON i.id = p.item
+                   WHERE i.launcher = ?1 AND i.key = ?2 AND i.departed IS NULL AND i.stage = 'confirmed' AND NOT i.whole
+                   AND p.published IS NOT NULL AND p.sha256 IS NOT NULL AND p.role NOT IN ('index', 'folder')
+                   AND NOT EXISTS (SELECT 1 FROM part f WHERE f.item = i.id AND f.role = 'folder')";
+        let mut statement = transaction.prepare_cached(sql)?;
+        let rows = statement.query_map(params![launcher, key], |row| {
+            let (n, sha256, name, directory) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+            Ok(Self { n, sha256, name, directory, published: row.get(4)? })
+        })?;
+        rows.collect()
+    }
+
+    /// The same document of the same item, taken again for the others' sake, is not published a second time.
+    fn carry_over(&self, transaction: &Transaction<'_>, item: i64) -> rusqlite::Result<()> {
+        let sql = "UPDATE part SET published = ?4, final = ?5, directory = ?6
+                   WHERE item = ?1 AND n = ?2 AND sha256 = ?3 AND decision = 'taken'";
+        let Self { n, sha256, name, directory, published } = self;
+        transaction.prepare_cached(sql)?.execute(params![item, n, sha256, published, name, directory]).map(drop)
+    }
 }
 
 fn insert_part(transaction: &Transaction<'_>, item: i64, part: &Part) -> rusqlite::Result<()> {
@@ -596,7 +618,7 @@ fn insert_part(transaction: &Transaction<'_>, item: i64, part: &Part) -> rusqlit
     Ok(())
 }
 
-/// Makes a connection ready: pragmas, and the schema where there is none. A file of a newer program is refused.
+/// Makes a connection ready: pragmas, and the schema of this version. A file of a newer program is refused.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection
@@ -605,15 +627,15 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| unusable(path, &e))?;
-    match version {
-        0 => {
-            transaction.execute_batch(include_str!("schema.sql")).map_err(|error| unusable(path, &error))?;
-            transaction.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
-            transaction.commit().map_err(failed)
-        }
-        SCHEMA => Ok(()),
-        _ => Err(too_new(path, version)),
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| SCHEMAS.get(version..)) else {
+        return Err(too_new(path, version));
+    };
+    if missing.is_empty() {
+        return Ok(());
     }
+    missing.iter().try_for_each(|schema| transaction.execute_batch(schema)).map_err(|error| unusable(path, &error))?;
+    transaction.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
+    transaction.commit().map_err(failed)
 }
 
 fn too_new(path: &Path, version: i64) -> Fault {
@@ -653,14 +675,26 @@ fn now() -> i64 {
     millis(SystemTime::now())
 }
 
+fn whole_millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn time(millis: i64) -> SystemTime {
+    let away = Duration::from_millis(millis.unsigned_abs());
+    if millis < 0 { UNIX_EPOCH.checked_sub(away) } else { UNIX_EPOCH.checked_add(away) }.unwrap_or(UNIX_EPOCH)
+}
+
 fn millis(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+        Ok(after) => whole_millis(after),
+        Err(before) => -whole_millis(before.duration()),
     }
 }
 
-const SCHEMA: i64 = 1;
+/// What makes each version of the file out of the one before it.
+const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema2.sql")];
+#[allow(clippy::cast_possible_wrap)] // a handful
+const SCHEMA: i64 = SCHEMAS.len() as i64;
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_mins(1);
 /// How long the body of an item is kept whose delivery nobody saw succeed.

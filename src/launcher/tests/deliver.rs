@@ -75,7 +75,10 @@ async fn names_follow_their_template_and_numbers_go_on_after_each_other() {
         launcher.template = Template::document("{uid}_{n}_{role}_{subject}").unwrap();
     });
     bench.run(&mut one(7, mail(7, &[("a.pdf", b"a"), ("b", b"b")]))).await;
-    assert_eq!(bench.names(), ["7_1_message_Facture 7.eml", "7_2_attachment_Facture 7.pdf", "7_3_attachment_Facture 7"]);
+    assert_eq!(
+        bench.names(),
+        ["7_1_message_Facture 7.eml", "7_2_attachment_Facture 7.pdf", "7_3_attachment_Facture 7"]
+    );
 }
 
 #[tokio::test]
