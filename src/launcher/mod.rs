@@ -4,12 +4,16 @@
 //! [`cycle`](cycle()) owns the guarantee. A launcher runs on a thread of its own with a runtime of its own, so that
 //! blocking calls (SQLite, files) hold up nobody else.
 
+mod attempts;
 mod cycle;
+mod due;
 mod index;
 mod judge;
 mod naming;
 mod rename;
 mod report;
+#[cfg(test)]
+mod run_tests;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -25,14 +29,17 @@ pub use judge::{Judgement, Verdict, judge};
 pub use rename::rename;
 pub use report::{Files, Items, Report};
 
-use crate::backoff::{Backoff, jitter};
+use self::attempts::Careful;
+use self::due::Due;
+use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
+use crate::config::schedule::Interval;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault};
+use crate::source::Source;
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
-use crate::source::{Source, Wake};
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -44,8 +51,27 @@ pub struct Env {
     pub events: Events,
 }
 
-/// The source of a launcher; a fault is one of its certificates. A new kind of launcher is one line here.
+/// The source of a launcher; a fault is one of its certificates. Refused logins are counted, and after too many of them
+/// it does not log in for a while.
 pub fn source(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
+    careful(launcher, env, false)
+}
+
+/// The same for a try on purpose: it logs in whatever was refused before.
+pub fn source_to_test(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
+    careful(launcher, env, true)
+}
+
+fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Result<Box<dyn Source>, Fault> {
+    let source = bare(launcher, env)?;
+    if launcher.password.is_none() {
+        return Ok(source);
+    }
+    Ok(Box::new(Careful::new(source, launcher, &env.state, &env.events, on_purpose)))
+}
+
+/// A new kind of launcher is one line here.
+fn bare(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
     Ok(match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
@@ -71,52 +97,51 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
     outcome
 }
 
-/// Runs cycles until `stop`: the first one soon, then one for each interval, or when the source has news; after a
-/// broken connection sooner, with a growing delay, and after a refused login three times an hour at most.
+/// Runs cycles until `stop`: the first one soon (with a cron expression at its time), then whenever one is due, or when
+/// the source has news; after a broken connection sooner, with a growing delay, and after a refused login three times an
+/// hour at most. The next one is only thought of when one has ended: they never pile up.
 pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
-    let mut backoff = Backoff::new(FIRST_RETRY, LARGEST_RETRY);
-    let mut idle: Option<Box<dyn Source>> = None;
-    let mut delay = jitter(START_JITTER);
-    while wait(idle.as_deref_mut(), delay, &stop).await {
-        let source = idle.take().map_or_else(|| source(&launcher, &env), Ok);
+    let mut backoff = Backoff::new(FIRST_RETRY, largest_retry(&launcher.interval));
+    let mut kept: Option<Box<dyn Source>> = None;
+    let mut due = Due::first(&launcher.interval);
+    loop {
+        let waiting = kept.as_deref_mut().filter(|_| launcher.idle);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = due.wait(waiting) => {}
+        }
+        let source = kept.take().map_or_else(|| source(&launcher, &env), Ok);
         let outcome = match source {
             Ok(mut source) => {
                 let outcome = cycle(&launcher, &env, source.as_mut(), false, &stop).await;
-                idle = (outcome.report.error.is_none()).then_some(source);
+                kept = (outcome.report.error.is_none()).then_some(source);
                 outcome
             }
             Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },
         };
         tell(&launcher, &env, &outcome);
-        delay = next_delay(&launcher, outcome.next, &mut backoff);
+        due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }
 }
 
-/// Waits for news, for the delay, or for the end: false at the end.
-async fn wait(source: Option<&mut (dyn Source + 'static)>, delay: Duration, stop: &CancellationToken) -> bool {
-    let waiting = async {
-        if let Some(source) = source {
-            source.wait(delay).await
-        } else {
-            tokio::time::sleep(delay).await;
-            Wake::Deadline
-        }
-    };
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => false,
-        _ = waiting => true,
-    }
-}
-
-fn next_delay(launcher: &Launcher, next: Next, backoff: &mut Backoff) -> Duration {
+fn next_due(interval: &Interval, next: Next, backoff: &mut Backoff) -> Due {
     match next {
         Next::Interval => {
             backoff.reset();
-            launcher.interval.wait(&jiff::Zoned::now())
+            Due::at(interval, Duration::ZERO)
         }
-        Next::Backoff(asked) => backoff.next_delay().max(asked.unwrap_or_default()),
-        Next::Credentials => launcher.interval.wait(&jiff::Zoned::now()).max(CREDENTIALS),
+        Next::Backoff(asked) => Due::after(backoff.next_delay().max(asked.unwrap_or_default().min(LONGEST_ASKED))),
+        Next::Credentials => Due::at(interval, CREDENTIALS),
+    }
+}
+
+/// A server that does not answer is asked again at least as often as one that does, and every five minutes where that is
+/// rarer.
+fn largest_retry(interval: &Interval) -> Duration {
+    match interval {
+        Interval::Every(every) => LARGEST_RETRY.max(*every),
+        Interval::Cron(_) => LARGEST_RETRY,
     }
 }
 
@@ -143,9 +168,9 @@ fn tell(launcher: &Launcher, env: &Env, outcome: &Outcome) {
     env.events.emit(event.of(&launcher.name));
 }
 
-/// Launchers that start together do not knock together.
-const START_JITTER: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_secs(10);
 const LARGEST_RETRY: Duration = Duration::from_mins(5);
+/// No server can mean that it wants to be left alone for longer.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
 /// Three tries an hour (contract, section 2): providers lock accounts.
 const CREDENTIALS: Duration = Duration::from_mins(20);

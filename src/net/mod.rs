@@ -7,3 +7,4 @@ pub mod ahead;
 pub mod dial;
 pub mod listen;
 pub mod options;
+pub mod proxy;

@@ -125,6 +125,10 @@ impl Directory {
 
 #[async_trait]
 impl Source for Directory {
+    async fn count(&mut self) -> Result<u64, SourceError> {
+        Ok(self.list()?.len() as u64)
+    }
+
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
         let Listing { files, places, whole } = self.list()?;
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();

@@ -22,6 +22,16 @@ use crate::model::{Digest, Disposition, Fault, ItemKey};
 /// One connection to a source; the calls come in the order in which they stand here, once or more a cycle.
 #[async_trait]
 pub trait Source: Send {
+    /// Connects and logs in, where there is something to log in to: for `pertuis test`.
+    async fn login(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Opens the folder and says how many items lie in it, changing nothing: for `pertuis test`.
+    async fn count(&mut self) -> Result<u64, SourceError> {
+        Ok(self.discover(None).await?.items.len() as u64)
+    }
+
     /// Lists what is there. `cursor` is what an earlier discovery returned and the cycle has seen through without a
     /// gap; items before it may be left out. May repeat an item, must never hide one.
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError>;

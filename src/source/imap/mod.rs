@@ -259,6 +259,18 @@ impl Imap {
 
 #[async_trait]
 impl Source for Imap {
+    async fn login(&mut self) -> Result<(), SourceError> {
+        self.begin();
+        let result = self.session().await.map(drop);
+        self.settle(result)
+    }
+
+    async fn count(&mut self) -> Result<u64, SourceError> {
+        self.begin();
+        let result = self.open().await.map(|(_, selected)| u64::from(selected.exists));
+        self.settle(result)
+    }
+
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
         self.begin();
         let result = self.try_discover(cursor).await;

@@ -8,7 +8,8 @@ use tokio::time::timeout;
 use super::trouble::{connection, refused_address};
 use crate::config::launcher::{Launcher, Tls};
 use crate::model::Code;
-use crate::net::dial::{dial, host_of};
+use crate::net::dial::host_of;
+use crate::net::proxy::reach;
 use crate::source::SourceError;
 use crate::text;
 use crate::tls::client::ClientTls;
@@ -21,7 +22,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// Opens the connection that `launcher` asks for; each address, and the handshake, may take `patience`.
 pub(super) async fn open(launcher: &Launcher, patience: Duration) -> Result<Box<dyn Io>, SourceError> {
     let Some(address) = &launcher.server else { return Err(refused_address(launcher)) };
-    let stream = dial(address, patience).await.map_err(SourceError::connection)?;
+    let stream = reach(launcher.proxy.as_ref(), address, patience).await.map_err(SourceError::connection)?;
     if launcher.tls == Tls::None {
         return Ok(Box::new(stream));
     }
