@@ -6,8 +6,9 @@
 //! libraries trace, passwords included.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::model::ServiceName;
+use crate::model::{Fault, ServiceName};
 use crate::text::Text;
 
 /// Severity, as in syslog: 0 is the most severe.
@@ -68,18 +69,40 @@ pub struct Event {
     pub connection: Option<u64>,
     /// The sentence.
     pub text: Text,
+    /// What a launcher's cycle came to, where this event ends one.
+    pub cycle: Option<Box<Cycle>>,
+}
+
+/// What a cycle came to, for those who count, watch and alert.
+#[derive(Clone, Debug)]
+pub struct Cycle {
+    /// Items by the words of `fetch --json`.
+    pub items: Vec<(&'static str, u64)>,
+    /// Files by the same.
+    pub files: Vec<(&'static str, u64)>,
+    /// Why it ended early.
+    pub fault: Option<Fault>,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Event {
     /// An event that concerns the whole program.
     pub fn new(level: Level, name: &'static str, text: Text) -> Self {
-        Self { level, name, service: None, connection: None, text }
+        Self { level, name, service: None, connection: None, text, cycle: None }
     }
 
     /// The same event, of a section.
     #[must_use]
     pub fn of(mut self, service: &ServiceName) -> Self {
         self.service = Some(service.clone());
+        self
+    }
+
+    /// The same event, at the end of a cycle.
+    #[must_use]
+    pub fn ending(mut self, cycle: Cycle) -> Self {
+        self.cycle = Some(Box::new(cycle));
         self
     }
 

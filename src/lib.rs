@@ -28,7 +28,7 @@
 //! | 2 protocols and formats without I/O | [`proto`], [`document`] | tokio, sockets, the disk |
 //! | 3 the outside world | [`net`], [`tls`], [`delivery`] | what a launcher or a tunnel is |
 //! | 4 engines | [`tunnel`], [`source`], [`launcher`] | each other (tunnel and launcher) |
-//! | 5 who runs | [`supervisor`], [`log`] | the front doors |
+//! | 5 who runs | [`supervisor`], [`status`], [`log`] | the front doors |
 //! | 6 front doors | [`cli`], [`demo`], [`platform`] | |
 //!
 //! # Exactly once
@@ -60,6 +60,7 @@ pub mod platform;
 pub mod proto;
 pub mod secret;
 pub mod source;
+pub mod status;
 pub mod supervisor;
 pub mod text;
 pub mod tls;

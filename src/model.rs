@@ -206,6 +206,21 @@ pub enum Code {
 }
 
 impl Code {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Config,
+        Self::Resolve,
+        Self::Connect,
+        Self::Tls,
+        Self::Credentials,
+        Self::Folder,
+        Self::Protocol,
+        Self::Throttled,
+        Self::Deliver,
+        Self::Ledger,
+        Self::Busy,
+    ];
+
     /// The word of the contract.
     pub fn as_str(self) -> &'static str {
         match self {

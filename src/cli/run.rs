@@ -161,7 +161,10 @@ impl Service {
                 supervisor.reload(prepared).await;
                 self.tell(Level::Notice, "reloaded", text!("Configuration reloaded", "Configuration relue"));
             }
-            Err(mistakes) => self.refuse(&mistakes),
+            Err(mistakes) => {
+                self.refuse(&mistakes);
+                supervisor.status().refused();
+            }
         }
         platform::notify(Phase::Ready);
     }

@@ -68,6 +68,21 @@ impl Interval {
             },
         }
     }
+
+    /// How long three intervals back from `now` are: for cron, to the third planned time before it.
+    pub fn three(&self, now: &Zoned) -> Duration {
+        match self {
+            Self::Every(every) => every.saturating_mul(3),
+            Self::Cron(cron) => {
+                let mut time = now.clone();
+                for _ in 0..3 {
+                    let Ok(before) = cron.find_previous_occurrence(&time, false) else { break };
+                    time = before;
+                }
+                time.duration_until(now).try_into().unwrap_or(Duration::ZERO)
+            }
+        }
+    }
 }
 
 impl fmt::Display for Interval {
@@ -110,6 +125,16 @@ mod tests {
         let friday = at("2026-11-27T19:00:00+01:00[Europe/Paris]");
         let wait = Interval::parse("0 8 * * 1-5").unwrap().wait(&friday);
         assert_eq!(wait, Duration::from_hours(61));
+    }
+
+    #[test]
+    fn three_intervals_of_cron_reach_over_the_weekend() {
+        let monday = at("2026-11-30T08:05:00+01:00[Europe/Paris]");
+        assert_eq!(Interval::parse("60").unwrap().three(&monday), Duration::from_mins(3));
+        let friday = at("2026-11-27T18:30:00+01:00[Europe/Paris]");
+        let back = Interval::parse("*/30 8-18 * * 1-5").unwrap().three(&monday);
+        assert_eq!(back, monday.duration_since(&at("2026-11-27T18:00:00+01:00[Europe/Paris]")).unsigned_abs());
+        assert!(back > monday.duration_since(&friday).unsigned_abs());
     }
 
     #[test]

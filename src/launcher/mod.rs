@@ -20,7 +20,7 @@ mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
-use crate::event::{Event, Events, Level};
+use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition, Fault};
 use crate::source::Source;
 use crate::source::directory::Directory;
@@ -89,11 +89,12 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
         (launcher.after, launcher.after_empty) = (Disposition::Leave, Disposition::Leave);
     }
     let launcher = &launcher;
+    let began = Instant::now();
     let outcome = match source(launcher, env) {
         Ok(mut source) => cycle(launcher, env, source.as_mut(), dry_run, stop).await,
         Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },
     };
-    tell(launcher, env, &outcome);
+    tell(launcher, env, &outcome, began.elapsed());
     outcome
 }
 
@@ -111,6 +112,7 @@ pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = due.wait(waiting) => {}
         }
+        let began = Instant::now();
         let source = kept.take().map_or_else(|| source(&launcher, &env), Ok);
         let outcome = match source {
             Ok(mut source) => {
@@ -120,7 +122,7 @@ pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
             }
             Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },
         };
-        tell(&launcher, &env, &outcome);
+        tell(&launcher, &env, &outcome, began.elapsed());
         due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }
 }
@@ -145,11 +147,12 @@ fn largest_retry(interval: &Interval) -> Duration {
     }
 }
 
-/// One line for each cycle: what it did, or why it could not.
-fn tell(launcher: &Launcher, env: &Env, outcome: &Outcome) {
-    let Report { name, items, files, error } = &outcome.report;
+/// One line for each cycle: what it did and how long that took, or why it could not.
+fn tell(launcher: &Launcher, env: &Env, outcome: &Outcome, took: Duration) {
+    let report = &outcome.report;
+    let Report { name, items, files, error } = report;
     let Items { found, delivered, already, empty, rejected, quarantined, failed } = items;
-    let count = files.delivered;
+    let (count, seconds) = (files.delivered, took.as_secs_f64());
     let event = match error {
         Some(fault) => {
             let level = if fault.code == Code::Busy { Level::Notice } else { Level::Error };
@@ -160,12 +163,13 @@ fn tell(launcher: &Launcher, env: &Env, outcome: &Outcome) {
             if delivered + quarantined + failed > 0 { Level::Notice } else { Level::Info },
             "cycle_done",
             text!(
-                "launcher {name}: {found} found, {delivered} delivered ({count} files), {already} already, {empty} empty, {rejected} rejected, {quarantined} in quarantine, {failed} failed",
-                "lanceur {name} : {found} trouvés, {delivered} livrés ({count} fichiers), {already} déjà faits, {empty} vides, {rejected} écartés, {quarantined} en quarantaine, {failed} en échec"
+                "launcher {name}: {found} found, {delivered} delivered ({count} files), {already} already, {empty} empty, {rejected} rejected, {quarantined} in quarantine, {failed} failed, in {seconds:.1} s",
+                "lanceur {name} : {found} trouvés, {delivered} livrés ({count} fichiers), {already} déjà faits, {empty} vides, {rejected} écartés, {quarantined} en quarantaine, {failed} en échec, en {seconds:.1} s"
             ),
         ),
     };
-    env.events.emit(event.of(&launcher.name));
+    let (items, files, fault) = (report.items_by_word(), report.files_by_word(), error.clone());
+    env.events.emit(event.of(&launcher.name).ending(Cycle { items, files, fault, took }));
 }
 
 const FIRST_RETRY: Duration = Duration::from_secs(10);

@@ -63,6 +63,26 @@ impl Report {
         self
     }
 
+    /// The counts of items, each with its word.
+    pub fn items_by_word(&self) -> Vec<(&'static str, u64)> {
+        let Items { found, delivered, already, empty, rejected, quarantined, failed } = self.items;
+        vec![
+            ("found", found),
+            ("delivered", delivered),
+            ("already", already),
+            ("empty", empty),
+            ("rejected", rejected),
+            ("quarantined", quarantined),
+            ("failed", failed),
+        ]
+    }
+
+    /// The counts of files, each with its word.
+    pub fn files_by_word(&self) -> Vec<(&'static str, u64)> {
+        let Files { delivered, filtered, quarantined } = self.files;
+        vec![("delivered", delivered), ("filtered", filtered), ("quarantined", quarantined)]
+    }
+
     /// Whether `fetch` ends with 0 as far as this launcher is concerned.
     pub fn is_success(&self) -> bool {
         self.error.is_none() && self.items.failed == 0

@@ -5,6 +5,7 @@
 
 pub mod ahead;
 pub mod dial;
+pub mod http;
 pub mod listen;
 pub mod options;
 pub mod proxy;

@@ -126,7 +126,7 @@ impl Directory {
 #[async_trait]
 impl Source for Directory {
     async fn count(&mut self) -> Result<u64, SourceError> {
-        Ok(self.list()?.len() as u64)
+        Ok(self.list()?.files.len() as u64)
     }
 
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {

@@ -20,6 +20,7 @@ use crate::config::{Config, Launcher, Place, Rejected, Remark, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
 use crate::model::{Fault, ServiceName};
+use crate::status::{Pages, Status};
 use crate::text;
 use crate::tunnel::{self, Running};
 
@@ -86,6 +87,8 @@ pub fn all_mistakes(rejected: Rejected) -> Vec<Remark> {
 pub struct Supervisor {
     config: Config,
     events: Events,
+    status: Status,
+    pages: Option<Pages>,
     tunnels: Vec<(Tunnel, Running)>,
     launchers: Vec<(Launcher, Child)>,
     /// Sections that are gone: their connections may end in peace, their launchers finish an item.
@@ -97,12 +100,17 @@ impl Supervisor {
     pub fn start(prepared: Prepared, events: Events) -> Self {
         let Prepared { config, tunnels } = prepared;
         let state = config.global.state.clone();
+        let status = Status::default();
+        status.follow(&config);
+        let events = watched(&status, events);
+        let leaving = JoinSet::new();
         let mut supervisor =
-            Self { events, tunnels: Vec::new(), launchers: Vec::new(), leaving: JoinSet::new(), config };
+            Self { status, events, pages: None, tunnels: Vec::new(), launchers: Vec::new(), leaving, config };
         for (section, prepared) in supervisor.config.tunnels.clone().into_iter().zip(tunnels) {
-            let running = Running::start(prepared, supervisor.events.clone());
+            let running = supervisor.tunnel(prepared);
             supervisor.tunnels.push((section, running));
         }
+        supervisor.move_pages();
         for section in enabled(&supervisor.config) {
             let child = supervisor.child(&section, &state, None);
             supervisor.launchers.extend(child.map(|child| (section, child)));
@@ -115,13 +123,20 @@ impl Supervisor {
     pub async fn reload(&mut self, prepared: Prepared) {
         let Prepared { config, tunnels } = prepared;
         self.say_what_does_not_reload(&config);
+        self.status.follow(&config);
         self.reload_tunnels(&config.tunnels, tunnels).await;
         // `state` is not reloaded
         let state = self.config.global.state.clone();
         self.reload_launchers(enabled(&config), &state);
         self.config = config;
         self.config.global.state = state;
+        self.move_pages();
         while self.leaving.try_join_next().is_some() {}
+    }
+
+    /// What is known about everything that runs.
+    pub fn status(&self) -> &Status {
+        &self.status
     }
 
     /// One line for each tunnel: where it listens.
@@ -203,7 +218,7 @@ impl Supervisor {
                     running.replace(prepared).await;
                     running
                 }
-                None => Running::start(prepared, self.events.clone()),
+                None => self.tunnel(prepared),
             };
             self.tunnels.push((section.clone(), running));
         }
@@ -241,6 +256,21 @@ impl Supervisor {
             child.ask();
             self.leaving.spawn(async move { child.ended().await });
         }
+    }
+
+    fn tunnel(&self, prepared: tunnel::Prepared) -> Running {
+        let meter = self.status.meter(prepared.name());
+        Running::start(prepared, self.events.clone(), meter)
+    }
+
+    /// Serves `/metrics` where the configuration wants it.
+    fn move_pages(&mut self) {
+        let wanted = self.config.global.metrics.clone();
+        if self.pages.as_ref().map(Pages::address) == wanted.as_ref() {
+            return;
+        }
+        let before = self.pages.take();
+        self.pages = wanted.map(|at| Pages::start(at, self.status.clone(), self.events.clone(), before));
     }
 
     fn child(&self, section: &Launcher, state: &Path, before: Option<&Child>) -> Option<Child> {
@@ -285,6 +315,15 @@ impl Supervisor {
             self.events.emit(Event::new(Level::Warning, "not_reloaded", text));
         }
     }
+}
+
+/// Events on their way to `sink`, seen by the table of what runs.
+fn watched(status: &Status, sink: Events) -> Events {
+    let status = status.clone();
+    Events::to(move |event| {
+        status.note(&event);
+        sink.emit(event);
+    })
 }
 
 fn enabled(config: &Config) -> Vec<Launcher> {

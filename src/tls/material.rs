@@ -45,6 +45,12 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> 
     }
 }
 
+/// When a certificate ends, in seconds since 1970; `None` when it cannot be read.
+pub fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(parsed.validity().not_after.timestamp())
+}
+
 /// The first private key of a PEM file (PKCS #8, PKCS #1 or SEC 1), not encrypted.
 ///
 /// # Errors

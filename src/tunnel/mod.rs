@@ -4,6 +4,7 @@
 //! without touching a port, so that a reload with a mistake changes nothing; [`Running::replace`] then only swaps.
 //! Every task is counted: after [`Running::stop`] none is left.
 
+mod meter;
 mod relay;
 mod session;
 
@@ -19,6 +20,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use meter::{Meter, REASONS};
+
 use crate::backoff::Backoff;
 use crate::config::tunnel::{Side, SocketOption};
 use crate::config::{self, Address};
@@ -29,6 +32,7 @@ use crate::net::listen::{self, BindError};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientOptions, ClientTls};
+use crate::tls::material;
 use crate::tls::server::{ServerOptions, ServerTls};
 
 /// A tunnel whose files are read and whose TLS is built; nothing is bound or dialled yet.
@@ -41,6 +45,8 @@ struct Settings {
     tunnel: config::Tunnel,
     tls: Mode,
     dialler: Dialler,
+    /// When our own certificate ends, in seconds since 1970.
+    expiry: Option<i64>,
     /// What the probe said last, so that it is told once for each service and not for each connection.
     probed: Mutex<Option<String>>,
 }
@@ -63,6 +69,7 @@ pub struct Running {
 struct Shared {
     name: ServiceName,
     events: Events,
+    meter: Arc<Meter>,
     settings: Mutex<Arc<Settings>>,
     sessions: TaskTracker,
     /// Ends what is still open after the drain.
@@ -109,7 +116,8 @@ pub fn prepare(tunnel: &config::Tunnel, events: &Events) -> Result<Prepared, Fau
         tunnel.timeout_connect,
         tunnel.socket.clone(),
     );
-    Ok(Prepared(Arc::new(Settings { tunnel: tunnel.clone(), tls, dialler, probed: Mutex::new(None) })))
+    let expiry = own_expiry(tunnel);
+    Ok(Prepared(Arc::new(Settings { tunnel: tunnel.clone(), tls, dialler, expiry, probed: Mutex::new(None) })))
 }
 
 impl Prepared {
@@ -121,12 +129,15 @@ impl Prepared {
 
 impl Running {
     /// Starts to listen on every `accept` line, in tasks of the current runtime. A port that is taken is tried again
-    /// for ever, with the event `tunnel_bind_failed`; each bound address is told by `tunnel_listening`.
-    pub fn start(prepared: Prepared, events: Events) -> Self {
+    /// for ever, with the event `tunnel_bind_failed`; each bound address is told by `tunnel_listening`. What happens is
+    /// counted in `meter`.
+    pub fn start(prepared: Prepared, events: Events, meter: Arc<Meter>) -> Self {
         let settings = prepared.0;
+        meter.set_own_expiry(settings.expiry);
         let shared = Arc::new(Shared {
             name: settings.tunnel.name.clone(),
             events,
+            meter,
             settings: Mutex::new(settings.clone()),
             sessions: TaskTracker::new(),
             abort: CancellationToken::new(),
@@ -142,6 +153,7 @@ impl Running {
     pub async fn replace(&self, prepared: Prepared) {
         let settings = prepared.0;
         *lock(&self.shared.settings) = settings.clone();
+        self.shared.meter.set_own_expiry(settings.expiry);
         let kept = listening_options(&settings.tunnel);
         let gone: Vec<Open> = {
             let mut open = lock(&self.open);
@@ -187,7 +199,12 @@ impl Running {
             }
             let (cancel, bound) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
             let work = serve_on(self.shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
-            let task = tokio::spawn(work);
+            // from now on, not from when the task is scheduled
+            let wanted = self.shared.meter.wants_to_listen();
+            let task = tokio::spawn(async move {
+                work.await;
+                drop(wanted);
+            });
             open.push(Open { address: address.clone(), options: options.clone(), cancel, task, bound });
         }
     }
@@ -252,6 +269,7 @@ async fn serve(
     bound: Arc<Mutex<Vec<SocketAddr>>>,
 ) {
     let Some(listeners) = cancel.run_until_cancelled(bind_at_last(&shared, &address, &options)).await else { return };
+    let _listening = shared.meter.listens();
     *lock(&bound) = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     let name = &shared.name;
     for at in lock(&bound).iter() {
@@ -282,7 +300,10 @@ async fn bind_at_last(shared: &Shared, address: &Address, options: &[SocketOptio
                 }
                 return bound.listeners;
             }
-            Err(error) => shared.emit(Level::Error, "tunnel_bind_failed", bind_failed(&shared.name, &error)),
+            Err(error) => {
+                shared.meter.failed("bind");
+                shared.emit(Level::Error, "tunnel_bind_failed", bind_failed(&shared.name, &error));
+            }
         }
         tokio::time::sleep(backoff.next_delay()).await;
     }
@@ -317,6 +338,7 @@ async fn wait_out(shared: &Shared, error: &io::Error, cancel: &CancellationToken
         "Service [{name}] ne peut accepter de connexion : {error} ; nouvel essai (trop de fichiers ouverts ? \
          augmentez LimitNOFILE)"
     );
+    shared.meter.failed("accept");
     shared.emit(Level::Error, "tunnel_accept_failed", text);
     cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
 }
@@ -341,6 +363,11 @@ fn server_tls(tunnel: &config::Tunnel) -> Result<ServerTls, Fault> {
         versions: tunnel.versions,
         resume: tunnel.resume,
     })
+}
+
+fn own_expiry(tunnel: &config::Tunnel) -> Option<i64> {
+    let chain = material::certificates(tunnel.cert.as_deref()?).ok()?;
+    chain.first().and_then(material::expiry)
 }
 
 fn listening_options(tunnel: &config::Tunnel) -> Vec<SocketOption> {

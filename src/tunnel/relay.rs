@@ -96,14 +96,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure for TlsStream<S> {
 }
 
 /// Carries bytes both ways until both directions have ended, one has failed or time is over. The streams are the
-/// caller's to close afterwards; `counts` is right even when the future is dropped half-way.
-pub(crate) async fn relay<P, T>(plain: &mut P, tls: &mut T, limits: Limits, counts: &mut Counts) -> End
+/// caller's to close afterwards; `counts` is right even when the future is dropped half-way. `moved` learns at the end
+/// of each turn in which bytes moved what `counts` says by then.
+pub(crate) async fn relay<P, T>(
+    plain: &mut P,
+    tls: &mut T,
+    limits: Limits,
+    counts: &mut Counts,
+    mut moved: impl FnMut(Counts),
+) -> End
 where
     P: AsyncRead + AsyncWrite + Unpin,
     T: Secure,
 {
     let mut relay = Relay::new(plain, tls, limits, counts);
-    poll_fn(|cx| relay.poll(cx)).await
+    poll_fn(|cx| {
+        let polled = relay.poll(cx);
+        if relay.moved {
+            moved(*relay.counts);
+        }
+        polled
+    })
+    .await
 }
 
 struct Relay<'a, P, T> {

@@ -62,7 +62,9 @@ where
 {
     tokio::spawn(async move {
         let mut counts = Counts::default();
-        let end = relay(&mut plain, &mut tls, limits, &mut counts).await;
+        let mut told = Counts::default();
+        let end = relay(&mut plain, &mut tls, limits, &mut counts, |counts| told = counts).await;
+        assert_eq!(told, counts, "what is told while it runs");
         (counts, end)
     })
 }

@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -22,6 +22,7 @@ use crate::net::options;
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientTls, explain_alert};
+use crate::tls::material;
 use crate::tls::server::ServerTls;
 
 /// A TLS connection of a tunnel.
@@ -29,6 +30,7 @@ type Secured = TlsStream<ReadAhead<TcpStream>>;
 
 /// Sees a connection through.
 pub(super) async fn run(shared: Arc<Shared>, settings: Arc<Settings>, number: u64, local: TcpStream, peer: SocketAddr) {
+    let _open = shared.meter.opened();
     let session = Session { shared, settings, number };
     for warning in options::apply(&SockRef::from(&local), Side::Local, &session.settings.tunnel.socket) {
         session.tell(Level::Warning, "tunnel_warning", || warning);
@@ -112,7 +114,12 @@ impl Session {
     /// `TIMEOUTbusy` over a handshake.
     async fn in_time<T>(&self, peer: &str, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
         let limit = self.settings.tunnel.timeout_busy;
-        tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let began = Instant::now();
+        let ended = tokio::time::timeout(limit, work).await;
+        if let Ok(Ok(_)) = ended {
+            self.shared.meter.shook_hands(began.elapsed());
+        }
+        ended.unwrap_or_else(|_| {
             let seconds = limit.as_secs();
             Err(Fault::new(
                 Code::Tls,
@@ -136,7 +143,14 @@ impl Session {
         let tunnel = &self.settings.tunnel;
         let limits = Limits { idle: tunnel.timeout_idle, close: tunnel.timeout_close };
         let mut counts = Counts::default();
-        let ended = self.shared.abort.run_until_cancelled(relay::relay(plain, tls, limits, &mut counts)).await;
+        let mut told = Counts::default();
+        let meter = &self.shared.meter;
+        let moved = |counts: Counts| {
+            meter.moved(counts.to_tls - told.to_tls, counts.to_plain - told.to_plain);
+            told = counts;
+        };
+        let relay = relay::relay(plain, tls, limits, &mut counts, moved);
+        let ended = self.shared.abort.run_until_cancelled(relay).await;
         let reset = match ended {
             None => true,
             Some(end) => self.ended(&end, host),
@@ -152,6 +166,7 @@ impl Session {
         match end {
             End::Closed => false,
             End::Idle => {
+                self.shared.meter.failed("idle");
                 self.tell(Level::Info, "connection_idle", || {
                     text!("TIMEOUTidle exceeded: sending reset", "TIMEOUTidle dépassé : réinitialisation")
                 });
@@ -165,6 +180,9 @@ impl Session {
             }
             End::Reset { at, lost } => {
                 let (en, fr) = side_words(*at);
+                if *lost {
+                    self.shared.meter.failed("reset");
+                }
                 self.tell(Level::Info, "connection_reset", || {
                     text!("{en}: connection reset by peer", "{fr} : connexion réinitialisée par le correspondant")
                 });
@@ -172,6 +190,7 @@ impl Session {
             }
             End::Failed { at, error } => {
                 let (en, fr) = side_words(*at);
+                self.shared.meter.failed("broken");
                 let alert = host.and_then(|host| explain_alert(host, error));
                 let told = || alert.unwrap_or_else(|| text!("{en}: {error}", "{fr} : {error}"));
                 self.tell(Level::Error, "connection_failed", told);
@@ -198,6 +217,9 @@ impl Session {
 
     fn negotiated(&self, what: &str, stream: &Secured) {
         let state = stream.get_ref().1;
+        if let Some(leaf) = state.peer_certificates().and_then(|chain| chain.first()) {
+            self.shared.meter.set_peer_expiry(material::expiry(leaf));
+        }
         self.tell(Level::Info, "tls_negotiated", || {
             let resumed = state.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
             let version = state.protocol_version().and_then(|version| version.as_str()).unwrap_or("TLS");
@@ -236,6 +258,10 @@ impl Session {
     }
 
     fn failed(&self, fault: &Fault) {
+        // what the end of the service cuts is nobody's failure
+        if !self.shared.abort.is_cancelled() {
+            self.shared.meter.failed(fault.code.as_str());
+        }
         self.tell(Level::Error, "connection_failed", || fault.text.clone());
     }
 

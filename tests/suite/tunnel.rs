@@ -88,7 +88,7 @@ impl Live {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let heard = Heard::default();
         let prepared = prepare(tunnel, &heard.events()).unwrap();
-        let running = runtime.block_on(async { Running::start(prepared, heard.events()) });
+        let running = runtime.block_on(async { Running::start(prepared, heard.events(), Arc::default()) });
         Self { runtime, running: Some(running), heard }
     }
 
@@ -593,7 +593,7 @@ fn a_tunnel_that_falls_says_so_and_listens_again() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let target = tunnel(true, local(0), local(serve(echo)), trust(None), None);
     let prepared = prepare(&target, &events).unwrap();
-    let running = runtime.block_on(async { Running::start(prepared, events) });
+    let running = runtime.block_on(async { Running::start(prepared, events, Arc::default()) });
     heard.named("tunnel_fell");
     let address = heard.bound();
     assert_eq!(running.bound(), [address]);
