@@ -40,6 +40,7 @@ use crate::model::{Code, Disposition, Fault};
 use crate::source::Source;
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
+use crate::source::pop3::Pop3;
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -75,9 +76,7 @@ fn bare(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
     Ok(match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
-        Kind::Pop3 => {
-            return Err(Fault::new(Code::Config, text!("pop3: not in this version", "pop3 : pas dans cette version")));
-        }
+        Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
     })
 }
 

@@ -4,8 +4,10 @@
 //! protocol file cannot skip a guarantee. `discover` and `fetch` are at-least-once; that everything is delivered
 //! exactly once is the cycle's business. The error of a call is named by what the caller does next.
 
+mod connect;
 pub mod directory;
 pub mod imap;
+pub mod pop3;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -7,6 +7,7 @@
 mod deliver;
 mod fetch;
 mod imap;
+mod pop3;
 mod service;
 mod support;
 mod tunnel;

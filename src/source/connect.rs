@@ -1,0 +1,55 @@
+//! The connection below a mail protocol: name, TCP, TLS.
+//!
+//! Not the protocol: what is said in clear before STARTTLS or STLS, and what must not follow it, is the source's.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+
+use super::SourceError;
+use crate::config::launcher::{Kind, Launcher, Tls};
+use crate::model::{Code, Fault};
+use crate::net::dial::{dial, host_of};
+use crate::text;
+use crate::tls::client::ClientTls;
+
+/// Any connection.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Opens the connection that `launcher` asks for, with TLS where it begins with the first byte; each address, and the
+/// handshake, may take `patience`.
+pub(super) async fn connect(launcher: &Launcher, patience: Duration) -> Result<Box<dyn Io>, SourceError> {
+    let Some(address) = &launcher.server else { return Err(no_server(launcher)) };
+    let stream = dial(address, patience).await.map_err(SourceError::connection)?;
+    if launcher.tls == Tls::Implicit { secure(launcher, stream, patience).await } else { Ok(Box::new(stream)) }
+}
+
+/// TLS over `stream`, which goes to `launcher`'s server.
+pub(super) async fn secure<S: Io + 'static>(
+    launcher: &Launcher,
+    stream: S,
+    patience: Duration,
+) -> Result<Box<dyn Io>, SourceError> {
+    let Some(address) = &launcher.server else { return Err(no_server(launcher)) };
+    // built for each connection: what was changed in CAfile counts from the next cycle on
+    let tls = ClientTls::for_launcher(launcher).map_err(SourceError::Mailbox)?;
+    let Ok(connected) = timeout(patience, tls.connect(stream, host_of(address))).await else {
+        let (seconds, port) = (patience.as_secs(), if launcher.kind == Kind::Pop3 { 995 } else { 993 });
+        let text = text!(
+            "{address}: the TLS handshake did not end within {seconds} seconds; is this a TLS port ({port})?",
+            "{address} : la négociation TLS n'a pas abouti en {seconds} secondes ; est-ce bien un port TLS ({port}) ?"
+        );
+        return Err(SourceError::connection(Fault::new(Code::Tls, text)));
+    };
+    Ok(Box::new(connected.map_err(SourceError::connection)?))
+}
+
+/// The configuration promises a server for this kind of launcher; without one there is nothing to connect to.
+fn no_server(launcher: &Launcher) -> SourceError {
+    let name = &launcher.name;
+    let text = text!("[{name}]: server = is missing", "[{name}] : il manque server =");
+    SourceError::Mailbox(Fault::new(Code::Config, text))
+}

@@ -1,0 +1,371 @@
+//! A POP3 mailbox.
+//!
+//! Not the protocol's grammar (`proto/pop3`) and no guarantee of delivery (the launcher's cycle). A session sees the
+//! mailbox as it was at its login and holds it against others, so each discovery opens a new one, and `finish` closes
+//! it. Messages are deleted by QUIT alone (RFC 1939, 6): a session that drops has deleted nothing, and `finish` says so.
+//! With `after = leave` nothing is changed; that some servers mark as read what RETR sent cannot be helped.
+
+mod head;
+mod key;
+mod mailbox;
+mod session;
+mod trouble;
+mod window;
+mod wire;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::Write as _;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+
+use self::head::HeadReader;
+use self::key::{Key, Memory, account_of};
+use self::session::Session;
+use self::trouble::{connection, passing, refused, spool_fault, words};
+use self::window::{Verb, Window};
+use crate::config::Launcher;
+use crate::delivery::spool::Spool;
+use crate::event::{Event, Events, Level};
+use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::proto::pop3::status::Status;
+use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use crate::text;
+
+/// A mailbox.
+pub struct Pop3 {
+    launcher: Launcher,
+    events: Events,
+    patience: Duration,
+    session: Option<Session>,
+    /// A call is under way. Found set at the next call, it was dropped half-way and answers may still be on their way.
+    in_call: bool,
+    /// Messages that were marked as deleted and are not yet: their session must end with QUIT.
+    marked: bool,
+}
+
+impl Pop3 {
+    /// The mailbox that `launcher` names. Nothing is opened yet.
+    pub fn new(launcher: Launcher, events: Events) -> Self {
+        Self { launcher, events, patience: PATIENCE, session: None, in_call: false, marked: false }
+    }
+
+    /// The same, giving up on a server that has not answered for `patience` (60 seconds else).
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    fn account(&self) -> String {
+        self.launcher.account.clone().unwrap_or_default()
+    }
+
+    /// The session, with its mailbox listed.
+    async fn session(&mut self) -> Result<&mut Session, SourceError> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => Session::open(&self.launcher, self.patience).await?,
+        };
+        session.mailbox(&self.account()).await?;
+        Ok(self.session.insert(session))
+    }
+
+    /// Begins a call; the connection of one that was dropped half-way is given up.
+    fn begin(&mut self) {
+        if self.in_call {
+            self.session = None;
+        }
+        self.in_call = true;
+    }
+
+    /// Ends a call; a connection in doubt is given up.
+    fn settle<T>(&mut self, result: Result<T, SourceError>) -> Result<T, SourceError> {
+        self.in_call = false;
+        if result.is_err() {
+            self.session = None;
+        }
+        result
+    }
+
+    async fn try_discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        if let Some(stale) = self.session.take() {
+            stale.close().await?;
+        }
+        self.marked = false;
+        let (account, before) = (self.account(), cursor.and_then(Memory::from_cursor));
+        let deletes = self.launcher.after == Disposition::Delete && self.launcher.keep.is_zero();
+        let mailbox = self.session().await?.mailbox(&account).await?;
+        let uidls = mailbox.uidls();
+        let other = before.as_ref().is_some_and(|before| before.is_other_mailbox(&account, &uidls));
+        let content = uidls.len() < mailbox.entries.len();
+        let memory = Memory::of(&account, &uidls, content, deletes, before.as_ref());
+        let items = mailbox.entries.iter().map(|entry| Item {
+            key: entry.key.to_item(),
+            hint: entry.key.hint(),
+            size: Some(entry.size),
+            reissued: other || matches!(entry.key, Key::Content(..)),
+        });
+        // a server may list nothing for once: nothing depends on what has left
+        Ok(Discovery {
+            items: items.collect(),
+            cursor: Some(memory.to_cursor()),
+            start: Some(memory.to_cursor()),
+            present: None,
+        })
+    }
+
+    async fn try_identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        let session = self.session().await?;
+        let wanted = session.numbers_of(batch.iter().map(|item| &item.key));
+        let numbers: Vec<u32> = wanted.keys().copied().collect();
+        let mut prints = session.fingerprints(&numbers).await?;
+        Ok(wanted.into_iter().filter_map(|(number, key)| Some((key, prints.remove(&number)?))).collect())
+    }
+
+    /// Answers false where nobody wants the rest.
+    async fn try_fetch(
+        &mut self,
+        batch: &[Item],
+        spool: &Spool,
+        out: &mpsc::Sender<Fetched>,
+    ) -> Result<bool, SourceError> {
+        let (account, limit) = (self.account(), self.launcher.max_size);
+        let session = self.session().await?;
+        let mut wanted = session.numbers_of(batch.iter().map(|item| &item.key));
+        let known: HashSet<&ItemKey> = wanted.values().collect();
+        for item in batch.iter().filter(|item| !known.contains(&item.key)) {
+            let answer = Fetched { key: item.key.clone(), content: not_here(&account, &item.key) };
+            if out.send(answer).await.is_err() {
+                return Ok(false);
+            }
+        }
+        let (asked, mut failed) = (wanted.len(), Vec::new());
+        let mut window = Window::new(session, Verb::Retr, wanted.keys().copied().collect::<Vec<_>>());
+        while let Some((number, status)) = window.next(&mut session.wire).await? {
+            let Some(key) = wanted.remove(&number) else { continue };
+            if !status.is_ok() {
+                failed.push((key, number, status));
+                continue;
+            }
+            let (content, end) = session.receive(spool, &key, number, limit).await?;
+            if out.send(Fetched { key, content }).await.is_err() {
+                return Ok(false);
+            }
+            end?;
+        }
+        session.none_at_all(asked, &failed)?;
+        for (key, number, status) in failed {
+            let content = Err(session.not_sent(number, &status));
+            if out.send(Fetched { key, content }).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn try_delete(&mut self, batch: &[ItemKey]) -> Result<Vec<ItemKey>, SourceError> {
+        let account = self.account();
+        let foreign = batch.iter().filter(|key| account_of(key).as_ref() != Some(&account)).count();
+        if foreign > 0 {
+            self.foreign(foreign);
+        }
+        self.marked = true;
+        let session = self.session().await?;
+        let listed = session.numbers_of(batch);
+        let mut done: HashSet<ItemKey> = batch.iter().cloned().collect();
+        let numbers: Vec<u32> = listed.keys().copied().filter(|number| !session.deleted.contains(number)).collect();
+        let mut window = Window::new(session, Verb::Dele, numbers);
+        let mut refusals = Vec::new();
+        while let Some((number, status)) = window.next(&mut session.wire).await? {
+            if status.is_ok() {
+                session.deleted.insert(number);
+            } else {
+                refusals.push((number, status));
+            }
+        }
+        if let Some((_, status)) = refusals.first().filter(|_| refusals.len() == listed.len()) {
+            return Err(refused(&session.wire.host, "DELE", status));
+        }
+        for (number, _) in &refusals {
+            // tried again by a later cycle
+            done.remove(&listed[number]);
+        }
+        Ok(batch.iter().filter(|key| done.contains(key)).cloned().collect())
+    }
+
+    /// Keys of another account (the section was given a new one): nothing here can be changed for them.
+    fn foreign(&self, count: usize) {
+        let text = text!(
+            "{count} messages belong to another account than the one configured now; they are left as they are",
+            "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
+        );
+        self.events.emit(Event::new(Level::Warning, "pop3_other_account", text).of(&self.launcher.name));
+    }
+
+    /// Closes; what was marked is deleted only now.
+    async fn try_finish(&mut self) -> Result<(), SourceError> {
+        match self.session.take() {
+            Some(session) => session.close().await,
+            None if std::mem::take(&mut self.marked) => {
+                let host = self.launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
+                let text = text!(
+                    "{host}: the session ended before its QUIT: nothing was deleted, and will be by a later cycle",
+                    "{host} : la session s'est terminée avant son QUIT : rien n'a été supprimé ; un prochain cycle le fera"
+                );
+                Err(connection(Code::Connect, text))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Session {
+    /// The numbers of those keys that are in this session's mailbox.
+    fn numbers_of<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> BTreeMap<u32, ItemKey> {
+        let Some(mailbox) = &self.mailbox else { return BTreeMap::new() };
+        keys.into_iter().filter_map(|key| Some((*mailbox.numbers.get(key)?, key.clone()))).collect()
+    }
+
+    /// The body behind `+OK` to RETR. Inside: what is to be told of the message, and whether the connection is still
+    /// of use.
+    #[allow(clippy::type_complexity)] // two outcomes with two remedies
+    async fn receive(
+        &mut self,
+        spool: &Spool,
+        key: &ItemKey,
+        number: u32,
+        limit: u64,
+    ) -> Result<(Result<Content, Fault>, Result<(), SourceError>), SourceError> {
+        let (mut writer, mut head, mut trouble) = (Some(spool.create(key)), HeadReader::default(), None);
+        let end = self.wire.body(|bytes| {
+            head.take(bytes);
+            if head.size > limit {
+                writer = None; // larger than it was listed: read to its end, but not kept
+            } else if let Some(writer) = &mut writer {
+                trouble = writer.write_all(bytes).err();
+            }
+            trouble.is_none() && head.size <= limit.saturating_mul(2)
+        });
+        let end = end.await;
+        if let Some(error) = trouble {
+            return Err(spool_fault(&error));
+        }
+        if head.size > limit {
+            return Ok((Err(self.too_large(number, limit)), end));
+        }
+        end?;
+        let Some(writer) = writer.filter(|_| head.size > 0) else {
+            return Ok((Err(self.empty(number)), Ok(())));
+        };
+        let file = writer.finish().map_err(|error| spool_fault(&error))?;
+        Ok((Ok(Content::Mail { file, folder: INBOX.to_owned(), received: head.received() }), Ok(())))
+    }
+
+    /// A server that refuses each of several messages has trouble of its own: no message is to blame.
+    fn none_at_all(&self, asked: usize, failed: &[(ItemKey, u32, Status)]) -> Result<(), SourceError> {
+        let Some((_, _, status)) = failed.last().filter(|_| failed.len() == asked) else { return Ok(()) };
+        match passing(&self.wire.host, status, None) {
+            Some(error) => Err(error),
+            None if asked > 2 => Err(refused(&self.wire.host, "RETR", status)),
+            None => Ok(()),
+        }
+    }
+
+    fn not_sent(&self, number: u32, status: &Status) -> Fault {
+        let (host, said) = (&self.wire.host, words(status));
+        let text = text!(
+            "{host}: message {number} is listed, but the server does not send it: {said}",
+            "{host} : le message {number} est annoncé, mais le serveur ne l'envoie pas : {said}"
+        );
+        Fault::new(Code::Protocol, text)
+    }
+
+    fn empty(&self, number: u32) -> Fault {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host}: message {number} is listed, but the server sends nothing",
+            "{host} : le message {number} est annoncé, mais le serveur n'envoie rien"
+        );
+        Fault::new(Code::Protocol, text)
+    }
+
+    fn too_large(&self, number: u32, limit: u64) -> Fault {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host}: message {number} has more than {limit} bytes (`max_size`), although the server said otherwise",
+            "{host} : le message {number} dépasse {limit} octets (`max_size`), contrairement à ce que disait le serveur"
+        );
+        Fault::new(Code::Protocol, text)
+    }
+
+    /// QUIT. What was marked is deleted only where the server says so (RFC 1939, 6: "some deleted messages not
+    /// removed"); else nothing depends on it, and trouble is not told.
+    async fn close(mut self) -> Result<(), SourceError> {
+        let status = self.wire.command("QUIT").await;
+        if self.deleted.is_empty() {
+            return Ok(());
+        }
+        self.expect_ok("QUIT", &status?)
+    }
+}
+
+/// What becomes of a key that is not listed: it is gone, unless it is of another account, which is not ours to judge.
+fn not_here(account: &str, key: &ItemKey) -> Result<Content, Fault> {
+    if account_of(key).as_deref() == Some(account) {
+        return Ok(Content::Gone);
+    }
+    let text = text!(
+        "the message {key} is not of the account {account}, whose mailbox is being read",
+        "le message {key} n'est pas du compte {account}, dont on lit la boîte"
+    );
+    Err(Fault::new(Code::Folder, text))
+}
+
+#[async_trait]
+impl Source for Pop3 {
+    async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        self.begin();
+        let result = self.try_discover(cursor).await;
+        self.settle(result)
+    }
+
+    async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        self.begin();
+        let result = self.try_identify(batch).await;
+        self.settle(result)
+    }
+
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        self.begin();
+        let result = self.try_fetch(batch, spool, &out).await;
+        let wanted = self.settle(result)?;
+        if !wanted {
+            // bodies that nobody takes are still on their way: this connection cannot be used any more
+            self.session = None;
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
+        // the configuration admits nothing else
+        if *what != Disposition::Delete || batch.is_empty() {
+            return Ok(batch.to_vec());
+        }
+        self.begin();
+        let result = self.try_delete(batch).await;
+        self.settle(result)
+    }
+
+    async fn finish(&mut self) -> Result<(), SourceError> {
+        self.begin();
+        let result = self.try_finish().await;
+        self.settle(result)
+    }
+}
+
+/// The only folder of POP3, as the index names it.
+const INBOX: &str = "INBOX";
+/// A server that says nothing for so long is given up.
+const PATIENCE: Duration = Duration::from_mins(1);

@@ -1,0 +1,285 @@
+//! A session: greeting, capabilities, STLS, login (RFC 1939, 2449, 2595, 5034).
+//!
+//! Not the mailbox behind it, nor the mechanisms (`proto::sasl`). With `tls = starttls` nothing that came in clear
+//! counts: capabilities are asked for anew, a server that sends more behind its agreement is refused, and one without
+//! STLS gets no password.
+//!
+//! `auth = auto` takes the strongest that both sides have: SCRAM-SHA-256, CRAM-MD5, and over TLS, which keeps the
+//! password from everybody else, PLAIN or USER and PASS. APOP is older than salt: it comes before the password in clear
+//! where there is no TLS, and else last.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::mailbox::Mailbox;
+use super::trouble::{connection, passing, refused, words};
+use super::wire::Wire;
+use crate::config::Launcher;
+use crate::config::launcher::{Auth, Tls};
+use crate::model::{Code, Fault};
+use crate::proto::pop3::listing::Capabilities;
+use crate::proto::pop3::status::{Kind, Status, apop, timestamp};
+use crate::proto::sasl::{self, Exchange, Mechanism, SaslError};
+use crate::secret::Secret;
+use crate::source::SourceError;
+use crate::text;
+use crate::tls;
+
+/// A connection that is logged in.
+pub(super) struct Session {
+    pub(super) wire: Wire,
+    pub(super) capabilities: Capabilities,
+    /// What is there; numbers mean something in this session alone (RFC 1939, 3).
+    pub(super) mailbox: Option<Mailbox>,
+    /// The numbers that are marked as deleted.
+    pub(super) deleted: HashSet<u32>,
+}
+
+/// How a login is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// USER and PASS.
+    Pass,
+    Apop,
+    /// AUTH.
+    Sasl(Mechanism),
+}
+
+impl Session {
+    /// Connects and logs in.
+    pub(super) async fn open(launcher: &Launcher, patience: Duration) -> Result<Self, SourceError> {
+        let wire = Wire::open(launcher, patience).await?;
+        let capabilities = Capabilities::default();
+        let mut session = Self { wire, capabilities, mailbox: None, deleted: HashSet::new() };
+        let mut stamp = session.greet().await?;
+        session.ask_capabilities().await?;
+        if launcher.tls == Tls::StartTls {
+            session = session.start_tls(launcher).await?;
+            // the greeting came in clear: its timestamp may be anybody's
+            stamp = None;
+        }
+        session.login(launcher, stamp.as_deref()).await?;
+        if session.capabilities.known {
+            session.ask_capabilities().await?; // some have more to offer now (RFC 2449, 5)
+        }
+        Ok(session)
+    }
+
+    /// A command that must succeed; `step` names it in the error.
+    pub(super) fn expect_ok(&self, step: &str, status: &Status) -> Result<(), SourceError> {
+        if status.is_ok() { Ok(()) } else { Err(refused(&self.wire.host, step, status)) }
+    }
+
+    /// The greeting; the timestamp of one that has APOP.
+    async fn greet(&mut self) -> Result<Option<String>, SourceError> {
+        let status = self.wire.status().await?;
+        if status.is_ok() {
+            return Ok(timestamp(&status.text).map(str::to_owned));
+        }
+        let (host, said) = (&self.wire.host, words(&status));
+        Err(passing(host, &status, None).unwrap_or_else(|| {
+            connection(Code::Connect, text!("{host} turns us away: {said}", "{host} refuse la connexion : {said}"))
+        }))
+    }
+
+    /// CAPA; a server that does not know it has told nothing.
+    async fn ask_capabilities(&mut self) -> Result<(), SourceError> {
+        let mut capabilities = Capabilities::default();
+        let status = self.wire.list("CAPA", |line| capabilities.learn(line)).await?;
+        self.capabilities = Capabilities { known: status.is_ok(), ..capabilities };
+        Ok(())
+    }
+
+    /// Goes over to TLS, and asks anew for what the server said in clear.
+    async fn start_tls(mut self, launcher: &Launcher) -> Result<Self, SourceError> {
+        if self.capabilities.known && !self.capabilities.stls {
+            return Err(self.no_tls("CAPA"));
+        }
+        let status = self.wire.command("STLS").await?;
+        if !status.is_ok() {
+            let error = passing(&self.wire.host, &status, None);
+            return Err(error.unwrap_or_else(|| self.no_tls(&words(&status))));
+        }
+        let mut session = Self { wire: self.wire.start_tls(launcher).await?, ..self };
+        session.ask_capabilities().await?;
+        Ok(session)
+    }
+
+    async fn login(&mut self, launcher: &Launcher, stamp: Option<&str>) -> Result<(), SourceError> {
+        let account = launcher.account.as_deref().unwrap_or_default();
+        let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
+        if [account, password.reveal()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
+            return Err(line_end(launcher));
+        }
+        self.wire.hide(password.reveal());
+        let way = self.way_in(launcher.auth, launcher.tls != Tls::None, stamp.is_some())?;
+        let status = match (way, stamp) {
+            (Way::Sasl(mechanism), _) => self.authenticate(mechanism, account, password).await?,
+            (Way::Apop, Some(stamp)) => {
+                let digest = apop(stamp, password);
+                self.wire.command(&format!("APOP {account} {digest}")).await?
+            }
+            _ => self.user_and_pass(account, password).await?,
+        };
+        if status.is_ok() { Ok(()) } else { Err(self.login_refused(account, way, &status)) }
+    }
+
+    /// What was asked for; else the strongest that both sides have.
+    fn way_in(&self, asked: Auth, safe: bool, stamp: bool) -> Result<Way, SourceError> {
+        let offered = &self.capabilities.sasl;
+        let mechanism = match asked {
+            Auth::Auto => return Ok(self.strongest(safe, stamp)),
+            Auth::Login => return Ok(Way::Pass),
+            Auth::Apop if stamp => return Ok(Way::Apop),
+            Auth::Apop => return Err(self.not_offered("APOP", offered)),
+            // some take it that do not say so
+            Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
+            Auth::CramMd5 => Mechanism::CramMd5,
+            Auth::ScramSha256 => Mechanism::ScramSha256,
+        };
+        let is_offered = offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
+        if is_offered { Ok(Way::Sasl(mechanism)) } else { Err(self.not_offered(mechanism.name(), offered)) }
+    }
+
+    fn strongest(&self, safe: bool, stamp: bool) -> Way {
+        let Capabilities { known, user, .. } = self.capabilities;
+        match Mechanism::strongest(self.capabilities.sasl.iter().map(String::as_str)) {
+            Some(mechanism @ (Mechanism::ScramSha256 | Mechanism::CramMd5)) => Way::Sasl(mechanism),
+            _ if stamp && !safe => Way::Apop,
+            Some(Mechanism::Plain) => Way::Sasl(Mechanism::Plain),
+            _ if user || !known => Way::Pass,
+            _ if stamp => Way::Apop,
+            Some(mechanism) => Way::Sasl(mechanism),
+            None => Way::Pass,
+        }
+    }
+
+    async fn user_and_pass(&mut self, account: &str, password: &Secret) -> Result<Status, SourceError> {
+        let status = self.wire.command(&format!("USER {account}")).await?;
+        if !status.is_ok() {
+            return Ok(status);
+        }
+        self.wire.command(&Zeroizing::new(format!("PASS {}", password.reveal()))).await
+    }
+
+    /// AUTH, with the first message in the command where it fits in (RFC 5034, 4).
+    async fn authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        account: &str,
+        password: &Secret,
+    ) -> Result<Status, SourceError> {
+        let nonce = tls::nonce().ok_or_else(no_randomness)?;
+        let mut exchange = Exchange::new(mechanism, account, password, &nonce);
+        let mut line = Zeroizing::new(format!("AUTH {}", mechanism.name()));
+        let room = LINE_LIMIT - line.len() - 1;
+        // base64 makes four of three
+        if account.len() + password.reveal().len() + SCRAM_EXTRA < room / 4 * 3
+            && let Some(first) = exchange.initial()
+        {
+            let first = sasl::encode(&first);
+            self.wire.hide(&first);
+            line.push(' ');
+            line.push_str(&first);
+        }
+        let mut status = self.wire.command(&line).await?;
+        let mut trouble = None;
+        while status.kind == Kind::Challenge {
+            let challenge = sasl::decode(&status.text).ok_or(SaslError::Unexpected(mechanism.name()));
+            let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
+            // `*` gives up
+            let answer = answer.map(|answer| sasl::encode(&answer)).unwrap_or_else(|error| {
+                trouble = Some(error);
+                Zeroizing::new("*".to_owned())
+            });
+            self.wire.hide(&answer);
+            status = self.wire.command(&answer).await?;
+        }
+        let outcome = match trouble {
+            Some(error) => Err(error),
+            None if status.is_ok() => exchange.finish(),
+            None => Ok(()),
+        };
+        outcome.map_err(|error| self.no_agreement(account, &error))?;
+        Ok(status)
+    }
+
+    fn login_refused(&self, account: &str, way: Way, status: &Status) -> SourceError {
+        let host = &self.wire.host;
+        if let Some(error) = passing(host, status, self.capabilities.login_delay.map(Duration::from_secs)) {
+            return error;
+        }
+        let said = words(status);
+        let (en, fr) = match way {
+            Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5) | Way::Apop => (
+                "; `auth = plain` or `auth = login` where the server cannot check it otherwise",
+                " ; `auth = plain` ou `auth = login` si le serveur ne sait pas le vérifier autrement",
+            ),
+            _ => ("", ""),
+        };
+        let text = text!(
+            "{host} refuses the login of {account}: {said}; check account and password, and that POP3 is allowed for this \
+             mailbox (Gmail, Orange and others want an application password){en}",
+            "{host} refuse l'identification de {account} : {said} ; vérifiez le compte, le mot de passe et que POP3 est permis \
+             pour cette boîte (Gmail, Orange et d'autres exigent un mot de passe d'application){fr}"
+        );
+        SourceError::Credentials(Fault::new(Code::Credentials, text))
+    }
+
+    /// The exchange ended on our side: the server refuses, or says what the mechanism does not allow.
+    fn no_agreement(&self, account: &str, error: &SaslError) -> SourceError {
+        let (host, said) = (&self.wire.host, error.text());
+        let (en, fr) = (&said.en, &said.fr);
+        let text = text!("{host}: no login of {account}: {en}", "{host} : pas d'identification de {account} : {fr}");
+        match error {
+            SaslError::Refused(_) => SourceError::Credentials(Fault::new(Code::Credentials, text)),
+            _ => connection(Code::Protocol, text),
+        }
+    }
+
+    fn not_offered(&self, asked: &str, offered: &[String]) -> SourceError {
+        let (host, list) = (&self.wire.host, offered.join(", "));
+        let text = text!(
+            "{host} does not offer {asked} (it has: {list}); correct `auth`, or leave it out",
+            "{host} ne propose pas {asked} (il a : {list}) ; corrigez `auth`, ou retirez-le"
+        );
+        SourceError::Mailbox(Fault::new(Code::Config, text))
+    }
+
+    fn no_tls(&self, said: &str) -> SourceError {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host} has no STLS ({said}): no password was sent in clear; use tls = implicit (port 995) if the server has it",
+            "{host} n'a pas STLS ({said}) : aucun mot de passe n'a été envoyé en clair ; utilisez tls = implicit (port 995) si \
+             le serveur le propose"
+        );
+        connection(Code::Tls, text)
+    }
+}
+
+fn no_password(launcher: &Launcher) -> SourceError {
+    let name = &launcher.name;
+    let text = text!("[{name}]: password = is missing", "[{name}] : il manque password =");
+    SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+fn line_end(launcher: &Launcher) -> SourceError {
+    let name = &launcher.name;
+    let text = text!(
+        "[{name}]: account or password holds a line end, which no POP3 command can",
+        "[{name}] : le compte ou le mot de passe contient une fin de ligne, impossible dans une commande POP3"
+    );
+    SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+fn no_randomness() -> SourceError {
+    let text = text!("the system gives no random numbers", "le système ne fournit pas de nombres aléatoires");
+    SourceError::Mailbox(Fault::new(Code::Config, text))
+}
+
+/// Longest command line, bytes, line end left out (RFC 2449, 4).
+const LINE_LIMIT: usize = 253;
+/// What a first message holds beside account and password.
+const SCRAM_EXTRA: usize = 64;
