@@ -1,6 +1,8 @@
 //! Status lines: `+OK`, `-ERR`, the response code in brackets (RFC 2449, 8; RFC 3206), the challenges of AUTH, and
 //! what a greeting holds for APOP.
 
+use std::fmt::Write as _;
+
 use md5::{Digest as _, Md5};
 
 use crate::secret::Secret;
@@ -79,7 +81,10 @@ pub fn timestamp(greeting: &str) -> Option<&str> {
 /// What APOP answers to a timestamp: 32 hex digits.
 pub fn apop(timestamp: &str, password: &Secret) -> String {
     let digest = Md5::new().chain_update(timestamp).chain_update(password.reveal()).finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

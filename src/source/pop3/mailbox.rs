@@ -97,7 +97,9 @@ impl Session {
             return Err(error);
         }
         let mut times: HashMap<String, u32> = HashMap::new();
-        ids.values().for_each(|id| *times.entry(id.clone()).or_default() += 1);
+        for id in ids.values() {
+            *times.entry(id.clone()).or_default() += 1;
+        }
         ids.retain(|_, id| times.get(id) == Some(&1));
         Ok(ids)
     }

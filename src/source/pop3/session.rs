@@ -189,11 +189,14 @@ impl Session {
         while status.kind == Kind::Challenge {
             let challenge = sasl::decode(&status.text).ok_or(SaslError::Unexpected(mechanism.name()));
             let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
-            // `*` gives up
-            let answer = answer.map(|answer| sasl::encode(&answer)).unwrap_or_else(|error| {
-                trouble = Some(error);
-                Zeroizing::new("*".to_owned())
-            });
+            // RFC 5034, 4: `*` gives up
+            let answer = answer.map_or_else(
+                |error| {
+                    trouble = Some(error);
+                    Zeroizing::new("*".to_owned())
+                },
+                |answer| sasl::encode(&answer),
+            );
             self.wire.hide(&answer);
             status = self.wire.command(&answer).await?;
         }

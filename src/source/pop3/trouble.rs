@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> Option<SourceError> {
-        passing("h", &Status::parse(line.as_bytes()).unwrap(), Some(Duration::from_secs(120)))
+        passing("h", &Status::parse(line.as_bytes()).unwrap(), Some(Duration::from_mins(2)))
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod tests {
             assert_eq!(code(line), None, "{line}");
         }
         assert!(matches!(of("-ERR [SYS/PERM] no"), Some(SourceError::Mailbox(_))));
-        let after = Some(Duration::from_secs(120));
+        let after = Some(Duration::from_mins(2));
         let slow = of("-ERR [LOGIN-DELAY] 2 minutes");
         assert!(matches!(slow, Some(SourceError::Connection { retry_after, .. }) if retry_after == after));
     }
