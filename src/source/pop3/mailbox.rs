@@ -108,11 +108,12 @@ impl Session {
     pub(super) async fn fingerprints(&mut self, numbers: &[u32]) -> Result<HashMap<u32, Fingerprint>, SourceError> {
         let mut prints = self.mailbox.as_ref().map(|mailbox| mailbox.prints.clone()).unwrap_or_default();
         let unknown: Vec<u32> = numbers.iter().copied().filter(|number| !prints.contains_key(number)).collect();
-        let sizes: HashMap<u32, u64> =
-            self.mailbox.iter().flat_map(|mailbox| &mailbox.entries).map(|entry| (entry.number, entry.size)).collect();
-        for (number, (_, mut print)) in self.heads(&unknown).await? {
-            print.size = sizes.get(&number).copied().or(print.size);
-            prints.insert(number, print);
+        prints.extend(self.heads(&unknown).await?.into_iter().map(|(number, (_, print))| (number, print)));
+        for entry in self.mailbox.iter().flat_map(|mailbox| &mailbox.entries) {
+            // a header without Message-ID may be another message's too
+            if let Some(print) = prints.get_mut(&entry.number).filter(|print| print.message_id.is_none()) {
+                print.size = Some(entry.size);
+            }
         }
         Ok(prints)
     }
@@ -159,7 +160,7 @@ impl Session {
                     head.size <= WHOLE_LIMIT
                 })
                 .await?;
-            heads.insert(number, (head.digest(), head.fingerprint(None)));
+            heads.insert(number, (head.digest(), head.fingerprint()));
         }
         Ok(refusal)
     }
