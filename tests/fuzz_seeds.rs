@@ -36,6 +36,16 @@ fn messages_keep_their_properties() {
 }
 
 #[test]
+fn winmail_dats_keep_their_properties() {
+    replay("tnef", properties::tnef);
+}
+
+#[test]
+fn signed_data_keep_their_properties() {
+    replay("smime", properties::smime);
+}
+
+#[test]
 fn header_blocks_keep_their_properties() {
     replay("header", properties::header);
 }

@@ -10,6 +10,7 @@ use std::ops::{ControlFlow, Range};
 
 use super::header::{Head, Parameters};
 use super::mime::{Damage, Limits, PartHead, Visitor, WalkError, Walked};
+use super::names::sniffed;
 use super::smime::{self, Octets};
 use super::tnef::{self, Attachment, Tnef};
 use super::uuencode::{self, Span};
@@ -307,6 +308,12 @@ fn attached(
         head.role = Some(Role::Inline);
     }
     let mut content = Window::new(source, attachment.data)?;
+    if head.name.is_none() && head.media_type == "application/octet-stream" {
+        let first = content.fill_buf().map_err(WalkError::Visit)?;
+        if let Some(known) = sniffed(first) {
+            known.clone_into(&mut head.media_type);
+        }
+    }
     let is_deep = head.level >= tree.limits.levels;
     if attachment.is_message {
         "application/ms-tnef".clone_into(&mut head.media_type);

@@ -67,14 +67,18 @@ pub(super) fn subject(fields: &Fields<'_>) -> Option<String> {
 
 /// The fields of a header block in their order, values unfolded (RFC 5322, 2.2.3).
 #[derive(Clone, Debug, Default)]
-pub struct Fields<'a>(Vec<(&'a [u8], Cow<'a, [u8]>)>);
+pub struct Fields<'a> {
+    list: Vec<(&'a [u8], Cow<'a, [u8]>)>,
+    /// Lines were left out: they may have been meant as content.
+    pub(super) has_strangers: bool,
+}
 
 impl<'a> Fields<'a> {
     /// Splits a header block. Lines that are neither a field nor a continuation are left out.
     pub fn parse(block: &'a [u8]) -> Self {
         let mut fields: Vec<(&[u8], Cow<'_, [u8]>)> = Vec::new();
         // a continuation of a line that was left out is left out too
-        let mut open = false;
+        let (mut open, mut has_strangers) = (false, false);
         let mut rest = block;
         while !rest.is_empty() {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
@@ -93,14 +97,15 @@ impl<'a> Fields<'a> {
                 open = true;
             } else {
                 open = false;
+                has_strangers = has_strangers || !line.is_empty();
             }
         }
-        Self(fields)
+        Self { list: fields, has_strangers }
     }
 
     /// The value of the first field of this name, in any case.
     pub fn first(&self, name: &str) -> Option<&[u8]> {
-        self.0.iter().find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_ref())
+        self.list.iter().find(|(field, _)| field.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.as_ref())
     }
 }
 

@@ -74,6 +74,8 @@ struct Leaf {
     container: Option<Container>,
     /// Text of the message, where uuencoded files may stand.
     is_text: bool,
+    /// Nothing of it has come, and its header has lines that are none of a header.
+    is_missing: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,7 @@ impl<'t, 'a> Walker<'t, 'a> {
         leaf.decoder.push(leaf.held_break, &mut self.out);
         leaf.decoder.push(content, &mut self.out);
         leaf.held_break = line_break;
+        leaf.is_missing = leaf.is_missing && content.is_empty();
         if self.out.len() >= PASS_ON || matches!(leaf.stage, Stage::Naming(_)) { self.pass_on(false) } else { Ok(()) }
     }
 
@@ -267,7 +270,8 @@ impl<'t, 'a> Walker<'t, 'a> {
             Some(_) => Stage::Held,
         };
         let (container, is_text) = (kind.map(Container::new), is_text && kind.is_none());
-        let leaf = Leaf { head, stage, decoder, damage, held_break: b"", container, is_text };
+        let is_missing = fields.has_strangers;
+        let leaf = Leaf { head, stage, decoder, damage, held_break: b"", container, is_text, is_missing };
         self.state = State::Leaf(Box::new(leaf));
         Ok(())
     }
@@ -304,7 +308,8 @@ impl<'t, 'a> Walker<'t, 'a> {
             && leaf.is_read()
         {
             let damage = leaf.decoder.finish(&mut self.out);
-            leaf.damage = leaf.damage.take().or(damage).or(extra);
+            let missing = leaf.is_missing.then_some(Damage::NoContent);
+            leaf.damage = leaf.damage.take().or(damage).or(missing).or(extra);
         }
         self.pass_on(true)?;
         let State::Leaf(leaf) = std::mem::replace(&mut self.state, State::Between) else { return Ok(()) };
@@ -432,7 +437,9 @@ impl Leaf {
             if content.len() < MAGIC && !all {
                 return false;
             }
-            self.head.media_type = sniffed(content).unwrap_or(&self.head.media_type).to_owned();
+            if let Some(known) = sniffed(content) {
+                known.clone_into(&mut self.head.media_type);
+            }
             return true;
         }
         let end = header_end(content, searched);

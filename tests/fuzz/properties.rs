@@ -179,13 +179,38 @@ pub(crate) fn mime(bytes: &[u8]) {
     encoded(bytes);
 }
 
+/// A winmail.dat: see [`container`].
+pub(crate) fn tnef(bytes: &[u8]) {
+    container("application/ms-tnef; name=winmail.dat", bytes);
+}
+
+/// Signed or other CMS data: see [`container`].
+pub(crate) fn smime(bytes: &[u8]) {
+    container("application/pkcs7-mime; name=smime.p7m", bytes);
+}
+
+/// `bytes` as a container: how it is read changes nothing, nothing is larger than what it was taken out of, and what
+/// is told of the container itself is what was sent.
+fn container(media_type: &str, bytes: &[u8]) {
+    let head = format!("Content-Type: {media_type}\r\nContent-Transfer-Encoding: binary\r\n\r\n");
+    let message = [head.as_bytes(), bytes].concat();
+    let whole = leaves(&message, 64 * 1024, true, true);
+    assert_eq!(leaves(&message, 1, true, true), whole, "read byte by byte");
+    let Ok((leaves, walked)) = &whole else { return };
+    told(leaves, walked);
+    for leaf in &leaves.0 {
+        assert!(leaf.data.len() <= bytes.len(), "part {} is larger than all there is", leaf.head.n);
+        assert!(leaf.head.level > 0 || leaf.data == bytes, "the container is not what was sent");
+    }
+}
+
 fn told(leaves: &Leaves, walked: &Walked) {
     assert_eq!(walked.parts, leaves.0.len());
     for (place, leaf) in leaves.0.iter().enumerate() {
         assert_eq!(leaf.head.n, place + 1);
         assert!(leaf.ended, "part {} has no end", leaf.head.n);
         is_safe(&safe_name(&leaf.head.file_name()));
-        leaf.damage.iter().for_each(|damage| one_line(&damage.text()));
+        leaf.damage.iter().chain(&leaf.head.unopened).for_each(|damage| one_line(&damage.text()));
     }
     walked.damage.iter().for_each(|damage| one_line(&damage.text()));
 }

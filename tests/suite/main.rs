@@ -8,6 +8,7 @@ mod deliver;
 mod fetch;
 mod imap;
 mod pop3;
+mod mails;
 mod service;
 mod support;
 mod tunnel;
