@@ -4,6 +4,7 @@
 //! happens in [`prepare`], before anything is bound, fetched or stopped; what comes after cannot be refused. That is
 //! why a reload with a broken file changes nothing.
 
+mod alert;
 mod child;
 pub mod outside;
 pub mod plan;
@@ -24,6 +25,7 @@ use crate::status::{Pages, Status};
 use crate::text;
 use crate::tunnel::{self, Running};
 
+use alert::{Alerts, Signs};
 use child::Child;
 use plan::{Plan, Step};
 
@@ -89,6 +91,7 @@ pub struct Supervisor {
     events: Events,
     status: Status,
     pages: Option<Pages>,
+    alerts: Alerts,
     tunnels: Vec<(Tunnel, Running)>,
     launchers: Vec<(Launcher, Child)>,
     /// Sections that are gone: their connections may end in peace, their launchers finish an item.
@@ -102,10 +105,19 @@ impl Supervisor {
         let state = config.global.state.clone();
         let status = Status::default();
         status.follow(&config);
-        let events = watched(&status, events);
-        let leaving = JoinSet::new();
-        let mut supervisor =
-            Self { status, events, pages: None, tunnels: Vec::new(), launchers: Vec::new(), leaving, config };
+        let alerts = Alerts::start(&state, events.clone());
+        alerts.follow(&config);
+        let events = watched(&status, alerts.signs(), events);
+        let mut supervisor = Self {
+            config,
+            events,
+            status,
+            pages: None,
+            alerts,
+            tunnels: Vec::new(),
+            launchers: Vec::new(),
+            leaving: JoinSet::new(),
+        };
         for (section, prepared) in supervisor.config.tunnels.clone().into_iter().zip(tunnels) {
             let running = supervisor.tunnel(prepared);
             supervisor.tunnels.push((section, running));
@@ -124,6 +136,7 @@ impl Supervisor {
         let Prepared { config, tunnels } = prepared;
         self.say_what_does_not_reload(&config);
         self.status.follow(&config);
+        self.alerts.follow(&config);
         self.reload_tunnels(&config.tunnels, tunnels).await;
         // `state` is not reloaded
         let state = self.config.global.state.clone();
@@ -317,11 +330,12 @@ impl Supervisor {
     }
 }
 
-/// Events on their way to `sink`, seen by the table of what runs.
-fn watched(status: &Status, sink: Events) -> Events {
+/// Events on their way to `sink`, seen by the table of what runs and by alerts.
+fn watched(status: &Status, signs: Signs, sink: Events) -> Events {
     let status = status.clone();
     Events::to(move |event| {
         status.note(&event);
+        signs.note(&event);
         sink.emit(event);
     })
 }

@@ -6,8 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::launcher::{Kind, Tls};
-use crate::config::{Config, Launcher, Places, Remark};
+use super::alert::courier::{is_address, sender};
+use crate::config::launcher::{Alert, Kind, Tls};
+use crate::config::{Config, Launcher, Places, Remark, value};
 use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
@@ -20,8 +21,9 @@ use crate::tls::client::ClientTls;
 pub struct Findings {
     /// What can never work as it is written.
     pub mistakes: Vec<Remark>,
-    /// Directories that are not there, or not open to this user, now: a share may be mounted later, and until then
-    /// one launcher fails by itself and tells so. That must not hold up the others, nor the tunnels.
+    /// What is worth a warning: mostly directories that are not there, or not open to this user, now: a share may be
+    /// mounted later, and until then one launcher fails by itself and tells so. That must not hold up the others, nor
+    /// the tunnels.
     pub missing: Vec<Remark>,
 }
 
@@ -29,6 +31,8 @@ pub struct Findings {
 pub fn inspect(config: &Config) -> Findings {
     let mut findings = inspect_launchers(config);
     findings.mistakes.extend(file_of_ours(config, "output", config.global.output.as_deref()));
+    findings.mistakes.extend(alerts(config));
+    findings.missing.extend(metrics(config));
     // /run/NAME of a service manager exists only while the service runs
     findings.missing.extend(file_of_ours(config, "pid", config.global.pid.as_deref()));
     findings
@@ -52,6 +56,77 @@ pub fn inspect_launchers(config: &Config) -> Findings {
     let state = in_watched("state", &config.global.state, &launchers);
     mistakes.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
     findings
+}
+
+/// A mail needs a server, a sender and an address; each `alert` line is blamed once.
+fn alerts(config: &Config) -> Vec<Remark> {
+    let global = &config.global;
+    let mut remarks: Vec<Remark> = Vec::new();
+    let mut blame = |places: &Places, option, text| {
+        let remark = Remark { place: places.of(option).clone(), text };
+        if !remarks.contains(&remark) {
+            remarks.push(remark);
+        }
+    };
+    for launcher in config.launchers.iter().filter(|launcher| launcher.enabled) {
+        for alert in &launcher.alert {
+            let Alert::Mail(address) = alert else { continue };
+            if global.alert_server.is_none() {
+                blame(&launcher.places, "alert", no_alert_server());
+            } else if !is_address(address) {
+                blame(&launcher.places, "alert", no_address(address));
+            } else if sender(global).is_none() {
+                blame(&global.places, "alert_server", no_sender());
+            }
+        }
+    }
+    if let Some(from) = global.alert_from.as_deref().filter(|from| !is_address(from)) {
+        blame(&global.places, "alert_from", no_address(from));
+    }
+    if global.alert_account.is_some() != global.alert_password.is_some() {
+        let option = if global.alert_account.is_some() { "alert_account" } else { "alert_password" };
+        blame(&global.places, option, half_a_login());
+    }
+    remarks
+}
+
+fn no_alert_server() -> Text {
+    text!(
+        "alert: a mail needs `alert_server`, before the first section: the SMTP server that takes it",
+        "alert : un courriel demande `alert_server`, avant la première section : le serveur SMTP qui le prend"
+    )
+}
+
+fn no_sender() -> Text {
+    text!(
+        "alert_server: who sends the alerts? set `alert_from` to a mail address",
+        "alert_server : qui envoie les alertes ? donner une adresse à `alert_from`"
+    )
+}
+
+fn no_address(address: &str) -> Text {
+    text!("{address} is no mail address: name@domain", "{address} n'est pas une adresse : nom@domaine")
+}
+
+fn half_a_login() -> Text {
+    text!(
+        "alert_account and alert_password go together: write both or neither",
+        "alert_account et alert_password vont ensemble : les écrire tous deux, ou aucun"
+    )
+}
+
+/// What the numbers tell, everyone who reaches them may read.
+fn metrics(config: &Config) -> Option<Remark> {
+    let address = config.global.metrics.as_ref()?;
+    if address.host.as_deref().is_some_and(value::is_loopback) {
+        return None;
+    }
+    let port = address.port;
+    let text = text!(
+        "metrics: {address} is open to the network, and whoever reaches it reads the names and figures of every          section; metrics = 127.0.0.1:{port} keeps them to this machine",
+        "metrics : {address} est ouvert au réseau, et qui l'atteint lit noms et chiffres de chaque section ;          metrics = 127.0.0.1:{port} les garde à cette machine"
+    );
+    Some(Remark { place: config.global.places.of("metrics").clone(), text })
 }
 
 /// The log and pid files: there and writable, or in a folder where they can be made.

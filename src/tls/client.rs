@@ -140,6 +140,20 @@ impl std::fmt::Debug for ClientTls {
     }
 }
 
+/// rustls with the system's roots and ordinary verification: for libraries that speak TLS themselves.
+///
+/// # Errors
+/// The system has no roots (code `config`).
+pub fn system_client() -> Result<ClientConfig, Fault> {
+    let provider = super::provider();
+    let (verifier, _) = ServerVerifier::new(&Trust::default(), &provider)?;
+    let versions = super::protocol_versions((TlsVersion::V12, TlsVersion::V13));
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&versions)
+        .map_err(|error| no_versions(&error))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+}
+
 pub(super) fn no_versions(error: &rustls::Error) -> Fault {
     Fault::new(
         Code::Config,

@@ -9,6 +9,7 @@ mod fetch;
 mod imap;
 mod pop3;
 mod mails;
+mod seeing;
 mod service;
 mod support;
 mod tunnel;

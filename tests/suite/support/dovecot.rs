@@ -109,6 +109,11 @@ impl Dovecot {
             .collect()
     }
 
+    /// Gives the account another password.
+    pub(crate) fn set_password(&self, password: &str) {
+        fs::write(self.dir.path().join("users"), format!("{ACCOUNT}:{{PLAIN}}{password}\n")).unwrap();
+    }
+
     /// What the server logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()

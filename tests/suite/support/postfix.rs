@@ -15,14 +15,18 @@ pub(crate) struct Postfix {
     dir: tempfile::TempDir,
     child: Child,
     port: u16,
+    plain: u16,
 }
+
+#[allow(dead_code)] // not every test needs every door
 
 impl Postfix {
     /// Starts a server with this certificate and key.
     pub(crate) fn start(cert: &Path, key: &Path) -> Self {
         let dir = tempfile::Builder::new().prefix("postfix").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        lay_out(dir.path(), port, cert, key);
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (port, plain) = (free(), free());
+        lay_out(dir.path(), port, plain, cert, key);
         let config = dir.path().join("etc");
         let status = Command::new("/usr/sbin/postfix").arg("-c").arg(&config).arg("check").status();
         assert!(status.expect("postfix: install postfix").success());
@@ -35,14 +39,21 @@ impl Postfix {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut server = Self { dir, child, port };
-        server.wait("accepts connections", |server| TcpStream::connect(("127.0.0.1", server.port)).is_ok());
+        let mut server = Self { dir, child, port, plain };
+        server.wait("accepts connections", |server| {
+            [server.port, server.plain].iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+        });
         server
     }
 
     /// SMTP with TLS from the first byte.
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// SMTP in plain text, with STARTTLS on offer.
+    pub(crate) fn plain(&self) -> u16 {
+        self.plain
     }
 
     /// What the server logged.
@@ -52,10 +63,22 @@ impl Postfix {
 
     /// Waits for one delivered mail and answers its text.
     pub(crate) fn first_mail(&mut self) -> String {
+        self.mails(1).remove(0)
+    }
+
+    /// Waits for so many delivered mails and answers their texts, as they came.
+    pub(crate) fn mails(&mut self, count: usize) -> Vec<String> {
         let inbox = self.dir.path().join("mail/ged/new");
-        let read = || fs::read_dir(&inbox).ok()?.next()?.ok().map(|entry| fs::read_to_string(entry.path()).unwrap());
-        self.wait("delivered a mail", |_| read().is_some());
-        read().unwrap()
+        let read = || {
+            let entries = fs::read_dir(&inbox).into_iter().flatten().flatten();
+            let mut mails: Vec<_> = entries
+                .map(|entry| (entry.metadata().unwrap().modified().unwrap(), fs::read_to_string(entry.path()).unwrap()))
+                .collect();
+            mails.sort();
+            mails.into_iter().map(|(_, text)| text).collect::<Vec<_>>()
+        };
+        self.wait("delivered the mails", |_| read().len() >= count);
+        read()
     }
 
     fn wait(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
@@ -77,7 +100,7 @@ impl Drop for Postfix {
     }
 }
 
-fn lay_out(dir: &Path, port: u16, cert: &Path, key: &Path) {
+fn lay_out(dir: &Path, port: u16, plain: u16, cert: &Path, key: &Path) {
     fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).unwrap();
     for part in ["etc", "queue", "data", "mail", "log"] {
         fs::create_dir(dir.join(part)).unwrap();
@@ -101,6 +124,7 @@ fn lay_out(dir: &Path, port: u16, cert: &Path, key: &Path) {
     );
     fs::write(dir.join("etc/main.cf"), main).unwrap();
     let mut master = format!("127.0.0.1:{port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n");
+    let _ = writeln!(master, "127.0.0.1:{plain} inet n - n - - smtpd");
     master
         .push_str("pickup unix n - n 60 1 pickup\nqmgr unix n - n 300 1 qmgr\npostlog unix-dgram n - n - 1 postlogd\n");
     master.push_str("cleanup unix n - n - 0 cleanup\ntlsmgr unix - - n 1000? 1 tlsmgr\nanvil unix - - n - 1 anvil\n");
