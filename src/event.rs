@@ -116,12 +116,24 @@ impl Event {
 
 /// The way up: cheap to clone, handed to every engine.
 #[derive(Clone)]
-pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+pub struct Events {
+    sink: Arc<dyn Fn(Event) + Send + Sync>,
+    watcher: Option<Arc<Watcher>>,
+}
+
+/// Told how far a launcher's cycle has come: items done, and how many there are.
+type Watcher = dyn Fn(&ServiceName, u64, u64) + Send + Sync;
 
 impl Events {
     /// Sends every event to `sink`, which must not block for long.
     pub fn to(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(sink))
+        Self { sink: Arc::new(sink), watcher: None }
+    }
+
+    /// The same, with somebody who watches how far cycles have come. That is no event: nobody logs or counts it.
+    #[must_use]
+    pub fn watched(self, watcher: impl Fn(&ServiceName, u64, u64) + Send + Sync + 'static) -> Self {
+        Self { watcher: Some(Arc::new(watcher)), ..self }
     }
 
     /// Tells nobody.
@@ -131,7 +143,14 @@ impl Events {
 
     /// Tells `event`.
     pub fn emit(&self, event: Event) {
-        (self.0)(event);
+        (self.sink)(event);
+    }
+
+    /// Tells who watches that `done` of `total` new items of a cycle are done.
+    pub fn progress(&self, launcher: &ServiceName, done: u64, total: u64) {
+        if let Some(watcher) = &self.watcher {
+            watcher(launcher, done, total);
+        }
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Walk through connection, login and folders of the launchers: not in this version
+    /// Walk through name, connection, TLS, login and folders of the launchers
     Test {
         /// The launchers
         #[arg(value_name = "NAME")]
@@ -246,11 +246,7 @@ const FRENCH: &[French] = &[
             ("json", "Finir par une ligne de JSON"),
         ],
     ),
-    (
-        "test",
-        "Essayer connexion, identification et dossiers des lanceurs : pas dans cette version",
-        &[("names", "Les lanceurs")],
-    ),
+    ("test", "Essayer nom, connexion, TLS, identification et dossiers des lanceurs", &[("names", "Les lanceurs")]),
     (
         "login",
         "Connecter un lanceur à son compte (OAuth) : pas dans cette version",

@@ -12,11 +12,7 @@ use crate::text;
 
 /// Runs the command.
 pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> io::Result<u8> {
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
-    };
-    console.lang = config.global.lang;
+    let Some(config) = source.load_for(console)? else { return Ok(FAILED) };
     let (events, warnings) = collect();
     let prepared = match supervisor::prepare(config.clone(), &events) {
         Ok(prepared) => prepared,

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::progress::Bars;
 use crate::config::{Config, Launcher};
 use crate::event::{Event, Events};
 use crate::launcher::{self, Env, Items, Report};
@@ -50,14 +51,10 @@ pub fn run(
         wrong.iter().try_for_each(|mistake| writeln!(err, "{}", mistake.line(lang)))?;
         return Ok(1);
     }
-    let events = events.clone();
-    // the summary of a cycle is this command's own output
-    let events = Events::to(move |event: Event| {
-        if !matches!(event.name, "cycle_done" | "cycle_failed") {
-            events.emit(event);
-        }
-    });
-    let reports = cycles(&launchers, &Env { state: config.global.state.clone(), events }, options.dry_run);
+    let bars = Bars::new(options.json);
+    let env = Env { state: config.global.state.clone(), events: told(events, &bars) };
+    let reports = cycles(&launchers, &env, options.dry_run);
+    bars.end();
     if options.json {
         writeln!(out, "{}", serde_json::to_string(&Document { launchers: &reports })?)?;
     }
@@ -65,6 +62,18 @@ pub fn run(
         tell(report, options, lang, out, err)?;
     }
     Ok(u8::from(!reports.iter().all(Report::is_success)))
+}
+
+/// What happens meanwhile: printed above the bars.
+fn told(events: &Events, bars: &Bars) -> Events {
+    let (events, above, shown) = (events.clone(), bars.clone(), bars.clone());
+    let sink = move |event: Event| {
+        // the summary of a cycle is this command's own output
+        if !matches!(event.name, "cycle_done" | "cycle_failed") {
+            above.above(|| events.emit(event));
+        }
+    };
+    Events::to(sink).watched(move |launcher, done, total| shown.show(launcher, done, total))
 }
 
 /// The launchers that are meant: by name, in the order of the command line and each once, or every enabled one.

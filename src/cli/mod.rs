@@ -9,15 +9,17 @@ mod documents;
 pub mod fetch;
 pub mod filter;
 pub mod ledger;
+mod progress;
 mod run;
 mod stunnel;
+pub mod test;
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use crate::config::{self, Config, Overrides, Remark};
+use crate::config::{self, Config, Overrides, Rejected, Remark};
 use crate::event::{Event, Events};
 use crate::log::{Log, Settings};
 use crate::platform::Daemon;
@@ -76,11 +78,28 @@ impl Source {
     }
 
     fn load(&self) -> Result<Config, Vec<Remark>> {
-        let loaded = match &self.bytes {
+        self.read().map_err(supervisor::all_mistakes)
+    }
+
+    fn read(&self) -> Result<Config, Rejected> {
+        match &self.bytes {
             Some(bytes) => config::load_bytes_partly(&self.path, bytes, &self.overrides),
             None => config::load_partly(&self.path, &self.overrides),
-        };
-        loaded.map_err(supervisor::all_mistakes)
+        }
+    }
+
+    /// Loads the file for a command; its mistakes are told in its own language. `None`: it has some.
+    fn load_for(&self, console: &mut Console<'_>) -> io::Result<Option<Config>> {
+        match self.read() {
+            Ok(config) => {
+                console.lang = config.global.lang;
+                Ok(Some(config))
+            }
+            Err(rejected) => {
+                console.lang = rejected.rest.as_ref().map_or(console.lang, |rest| rest.global.lang);
+                console.remarks(&supervisor::all_mistakes(rejected)).map(|()| None)
+            }
+        }
     }
 }
 
@@ -155,7 +174,9 @@ fn command(args: Args, console: &mut Console<'_>) -> io::Result<u8> {
         }),
         Command::Filter { pattern, names } => filter::run(&pattern, &names, console.lang, console.out, console.err),
         Command::Demo { keep } => crate::demo::run(keep, console.lang, console.out, console.err),
-        Command::Test { .. } => later("test", console),
+        Command::Test { names } => with_config(&source, console, |config, events, console| {
+            test::run(config, &names, events, console.lang, console.out, console.err)
+        }),
         Command::Login { .. } => later("login", console),
         Command::Decode { .. } => later("decode", console),
         Command::Man => documents::man(console),
@@ -170,11 +191,7 @@ fn with_config(
     console: &mut Console<'_>,
     work: impl FnOnce(&Config, &Events, &mut Console<'_>) -> io::Result<u8>,
 ) -> io::Result<u8> {
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
-    };
-    console.lang = config.global.lang;
+    let Some(config) = source.load_for(console)? else { return Ok(FAILED) };
     match Log::open(Settings::on_standard_error(&config)) {
         Ok(log) => work(&config, &log.events(), console),
         Err(text) => console.complain(&text).map(|()| FAILED),
@@ -225,10 +242,23 @@ mod tests {
 
     #[test]
     fn commands_of_later_versions_say_so() {
-        for line in [&["pertuis", "test"][..], &["pertuis", "login", "x"], &["pertuis", "decode", "x", "--to", "y"]] {
+        for line in [&["pertuis", "login", "x"][..], &["pertuis", "decode", "x", "--to", "y"]] {
             let (code, out, err) = run(line);
             assert_eq!((code, out.as_str()), (2, ""), "{line:?}");
             assert!(err.contains(line[1]), "{err}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_in_the_files_own_language_and_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pertuis.ini");
+        let text = "langue = fr\n[a]\nlanceur = pop3\nServeur = host:0\ncompte = c\nApres = seen\nlivrer = COLD\n";
+        std::fs::write(&file, text.replace("COLD", &dir.path().display().to_string())).unwrap();
+        let (code, _, err) = run(&["pertuis", "-c", &file.to_string_lossy(), "check"]);
+        assert_eq!(code, 1, "{err}");
+        for words in ["Serveur : port 0", "Apres : POP3 ne sait que", "demande `mot_de_passe =`"] {
+            assert!(err.contains(words), "{words}: {err}");
         }
     }
 

@@ -18,11 +18,7 @@ use crate::text::Text;
 
 /// Runs the command until it is told to stop.
 pub(super) fn run(source: &Source, console: &mut Console<'_>) -> io::Result<u8> {
-    let config = match source.load() {
-        Ok(config) => config,
-        Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
-    };
-    console.lang = config.global.lang;
+    let Some(config) = source.load_for(console)? else { return Ok(FAILED) };
     let daemon = Daemon::detach();
     if config.global.foreground == Foreground::No && daemon.is_none() {
         return launch(source, console);

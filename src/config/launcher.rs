@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::global::Defaults;
-use super::option::Level;
+use super::option::{self, Level};
 use super::pattern::Pattern;
 use super::schedule::Interval;
 use super::section::{Options, Report};
@@ -289,15 +289,34 @@ impl Launcher {
         };
         launcher.check_clear_text(options, report);
         launcher.check_pop3(options, report);
+        launcher.check_folder(options, report);
         launcher.check_directories(options, report);
         complete.then_some(launcher)
     }
 
     /// `tls = none` shows password and mails to everyone on the way.
     fn check_clear_text(&self, options: &Options, report: &mut Report) {
-        let Some(host) = self.server.as_ref().and_then(|server| server.host.as_deref()) else { return };
-        if self.tls == Tls::None && !value::is_loopback(host) && !options.yes("allow_clear_text", false) {
+        // what is loopback to a proxy elsewhere is not ours
+        let proxy = self.proxy.as_ref().map(|proxy| &proxy.address);
+        let hosts = [self.server.as_ref(), proxy].into_iter().flatten().filter_map(|address| address.host.as_deref());
+        let far = hosts.into_iter().find(|host| !value::is_loopback(host));
+        if let Some(host) = far.filter(|_| self.tls == Tls::None && !options.yes("allow_clear_text", false)) {
             report.mistake(options.place_of("tls"), clear_text(host));
+        }
+    }
+
+    /// What is moved into the folder that is read would be found there again, under a new key.
+    fn check_folder(&self, options: &Options, report: &mut Report) {
+        if self.kind != Kind::Imap {
+            return;
+        }
+        let folded = |folder: &str| folder.trim_matches('/').to_lowercase();
+        let into_itself =
+            |what: &Disposition| matches!(what, Disposition::Move(to) if folded(to) == folded(&self.source));
+        for (name, what) in [("after", &self.after), ("after_empty", &self.after_empty)] {
+            if into_itself(what) {
+                report.mistake(options.place_of(name), moved_into_itself(options.written(name), &self.source));
+            }
         }
     }
 
@@ -318,7 +337,7 @@ impl Launcher {
         for (name, _) in asked.into_iter().filter(|(_, asked)| *asked) {
             // a default of the preamble is meant for the others
             if options.last(name).is_some_and(|entry| !entry.inherited) {
-                report.mistake(options.place_of(name), not_in_pop3(name));
+                report.mistake(options.place_of(name), not_in_pop3(options.written(name)));
             }
         }
         (self.source, self.subfolders, self.unseen_only, self.idle) = (INBOX.to_owned(), false, false, false);
@@ -332,18 +351,18 @@ impl Launcher {
         let inside = |path: &Path| path.starts_with(&self.deliver);
         let own = [("staging", self.staging.as_deref()), ("quarantine", self.quarantine.as_deref())];
         for (name, _) in own.iter().filter(|(_, path)| path.is_some_and(inside)) {
-            report.mistake(options.place_of(name), inside_deliver(name));
+            report.mistake(options.place_of(name), inside_deliver(options.written(name), options.written("deliver")));
         }
         if self.kind != Kind::Directory {
             return;
         }
         let source = Path::new(&self.source);
         if source == self.deliver {
-            report.mistake(options.place_of("deliver"), same_directory());
+            report.mistake(options.place_of("deliver"), same_directory(options.written("deliver")));
         }
         for (name, what) in [("after", &self.after), ("after_empty", &self.after_empty)] {
             if matches!(what, Disposition::Move(to) if Path::new(to).starts_with(source)) {
-                report.mistake(options.place_of(name), moved_inside(name));
+                report.mistake(options.place_of(name), moved_inside(options.written(name), options.written("source")));
             }
         }
     }
@@ -454,7 +473,7 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
     match (kind, wanted.clone()) {
         (Kind::Directory, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
             if !inherited {
-                report.mistake(options.place_of(name), not_for_directories(name));
+                report.mistake(options.place_of(name), not_for_directories(options.written(name)));
             }
             Disposition::Leave
         }
@@ -462,7 +481,7 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
         (Kind::Pop3, Disposition::Leave | Disposition::Delete) => wanted,
         (Kind::Pop3, _) => {
             if !inherited {
-                report.mistake(options.place_of(name), not_for_pop3(name));
+                report.mistake(options.place_of(name), not_for_pop3(options.written(name)));
             }
             Disposition::Leave
         }
@@ -519,7 +538,8 @@ fn no_name() -> Text {
 
 fn missing(name: &str, kind: Kind) -> Text {
     let kind = kind.as_str();
-    text!("launcher = {kind} needs `{name} =`", "launcher = {kind} demande `{name} =`")
+    let fr = option::find(name, |_| true).and_then(|row| row.aliases.first()).unwrap_or(&name);
+    text!("launcher = {kind} needs `{name} =`", "lanceur = {kind} demande `{fr} =`")
 }
 
 fn clear_text(host: &str) -> Text {
@@ -531,24 +551,31 @@ fn clear_text(host: &str) -> Text {
     )
 }
 
-fn inside_deliver(name: &str) -> Text {
+fn inside_deliver(name: &str, deliver: &str) -> Text {
     text!(
-        "{name} lies inside deliver: unfinished files would be taken by the COLD; put it beside deliver",
-        "{name} est dans deliver : le COLD prendrait des fichiers inachevés ; le mettre à côté de deliver"
+        "{name} lies inside {deliver}: unfinished files would be taken by the COLD; put it beside {deliver}",
+        "{name} est dans {deliver} : le COLD prendrait des fichiers inachevés ; le mettre à côté de {deliver}"
     )
 }
 
-fn same_directory() -> Text {
+fn same_directory(deliver: &str) -> Text {
     text!(
-        "deliver is the directory that is watched: files would be delivered again and again",
-        "deliver est le répertoire surveillé : les fichiers seraient livrés sans fin"
+        "{deliver} is the directory that is watched: files would be delivered again and again",
+        "{deliver} est le répertoire surveillé : les fichiers seraient livrés sans fin"
     )
 }
 
-fn moved_inside(name: &str) -> Text {
+fn moved_inside(name: &str, source: &str) -> Text {
     text!(
-        "{name}: the directory lies inside source; move out of it",
-        "{name} : le répertoire est dans source ; en sortir"
+        "{name}: the directory lies inside {source}; move out of it",
+        "{name} : le répertoire est dans {source} ; en sortir"
+    )
+}
+
+fn moved_into_itself(name: &str, folder: &str) -> Text {
+    text!(
+        "{name}: {folder} is the folder that is read: messages moved there would be found again; choose another one",
+        "{name} : {folder} est le dossier qui est lu : les messages déplacés là seraient retrouvés ; en choisir un autre"
     )
 }
 

@@ -226,12 +226,19 @@ pub struct Places {
     pub section: Place,
     /// Options by their name of the contract; of repeated ones the last.
     pub options: BTreeMap<&'static str, Place>,
+    /// What whoever wrote the file calls them.
+    pub written: BTreeMap<&'static str, String>,
 }
 
 impl Places {
     /// The line of `option`, or the section's header where the option is not written.
     pub fn of(&self, option: &str) -> &Place {
         self.options.get(option).unwrap_or(&self.section)
+    }
+
+    /// `option` as it is written, or as it is called where it is not.
+    pub fn name<'a>(&'a self, option: &'a str) -> &'a str {
+        self.written.get(option).map_or(option, String::as_str)
     }
 }
 

@@ -107,6 +107,8 @@ pub enum Kind {
     Size,
     /// See [`value::address`].
     Address,
+    /// See [`value::target`].
+    Target,
     /// See [`value::server`].
     Server,
     /// A file or directory.
@@ -193,7 +195,11 @@ impl Row {
 
     /// Judges a value. `global`: it stands before the first section.
     pub fn judge(&self, value: &str, global: bool) -> Verdict {
-        let name = self.name;
+        self.judge_as(self.name, value, global)
+    }
+
+    /// The same, calling the option what whoever wrote the file calls it.
+    pub fn judge_as(&self, name: &str, value: &str, global: bool) -> Verdict {
         match &self.status {
             // empty undoes an inherited one: nothing is asked for
             Status::Later if value.is_empty() && matches!(self.kind, Kind::PathOrNone) => Verdict::Fine,
@@ -292,6 +298,7 @@ impl Kind {
             Self::Alert => check(value::alert(value)),
             Self::Size => check(value::size(value)),
             Self::Address => check(value::address(value)),
+            Self::Target => check(value::target(value)),
             Self::Server => check(value::server(value)),
             Self::Path => check(value::path(value)),
             Self::PathOrNone if !value.is_empty() => check(value::path(value)),

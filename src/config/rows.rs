@@ -197,7 +197,7 @@ pub(super) static ROWS: &[Row] = &[
     Row::new("accept", &[], T, Kind::Address, "",
         "address to listen on: PORT or HOST:PORT; repeatable",
         "adresse d'écoute : PORT ou HÔTE:PORT ; répétable").repeats().sample("127.0.0.1:110"),
-    Row::new("connect", &[], T, Kind::Address, "",
+    Row::new("connect", &[], T, Kind::Target, "",
         "address to connect to: PORT or HOST:PORT; repeatable, tried in the order of failover",
         "adresse à joindre : PORT ou HÔTE:PORT ; répétable, essayées dans l'ordre de failover").repeats().sample("pop.gmail.com:995"),
     Row::new("failover", &[], T, Kind::Choice(&[("prio", Fate::Acts), ("rr", Fate::Acts)]), "prio",

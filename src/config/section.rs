@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) value: String,
     /// Where it stands.
     pub(super) place: Place,
+    /// Its name as it is written.
+    written: String,
     /// Its value is no value: reported already, not to be used.
     bad: bool,
     /// It stands before the first section.
@@ -151,10 +153,17 @@ impl Options {
         entry.map_or(&self.place, |entry| &entry.place)
     }
 
+    /// What whoever wrote the file calls an option.
+    pub(super) fn written<'a>(&'a self, name: &'a str) -> &'a str {
+        let entry = self.entries.iter().rfind(|entry| entry.row.name == name);
+        entry.map_or(name, |entry| &entry.written)
+    }
+
     /// Where all of them stand.
     pub(super) fn places(&self) -> Places {
         let options = self.entries.iter().map(|entry| (entry.row.name, entry.place.clone())).collect();
-        Places { section: self.place.clone(), options }
+        let written = self.entries.iter().map(|entry| (entry.row.name, entry.written.clone())).collect();
+        Places { section: self.place.clone(), options, written }
     }
 
     fn add_global(&mut self, line: &Line, report: &mut Report) {
@@ -187,21 +196,23 @@ impl Options {
                 let meant = option::did_you_mean(&line.name, Lang::En, fits);
                 self.meant.extend(meant.and_then(|name| option::find(name, fits)));
             }
-            Some(row) if !fits(row) => report.mistake(&place, misplaced(row, level)),
+            Some(row) if !fits(row) => report.mistake(&place, misplaced(row, &line.name, level)),
             Some(row) => self.push(row, line, place, report),
         }
     }
 
     fn push(&mut self, row: &'static Row, line: &Line, place: Place, report: &mut Report) {
         let judged = !self.names_only || row.name == "launcher";
-        let verdict = if judged { row.judge(&line.value, self.level == Level::Global) } else { Verdict::Fine };
+        let global = self.level == Level::Global;
+        let verdict = if judged { row.judge_as(&line.name, &line.value, global) } else { Verdict::Fine };
         let bad = !judged || matches!(verdict, Verdict::Mistake(_));
         match verdict {
             Verdict::Fine => {}
             Verdict::Warning(text) => report.warning(&place, text),
             Verdict::Mistake(text) => report.mistake(&place, text),
         }
-        self.entries.push(Entry { row, value: line.value.clone(), place, bad, inherited: false });
+        let (value, written) = (line.value.clone(), line.name.clone());
+        self.entries.push(Entry { row, value, place, written, bad, inherited: false });
     }
 
     /// In a launcher an option that stands twice is more likely a slip than a habit.
@@ -209,7 +220,7 @@ impl Options {
         let own: Vec<&Entry> = self.entries.iter().filter(|entry| !entry.inherited && !entry.row.repeats).collect();
         for (index, entry) in own.iter().enumerate() {
             if let Some(later) = own[index + 1..].iter().find(|later| later.row.name == entry.row.name) {
-                let (name, place) = (entry.row.name, &later.place);
+                let (name, place) = (&entry.written, &later.place);
                 let text = text!(
                     "{name} stands again at {place}: only the last one counts",
                     "{name} figure à nouveau à {place} : seule la dernière compte"
@@ -318,8 +329,7 @@ fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
     }
 }
 
-fn misplaced(row: &Row, level: Level) -> Text {
-    let name = row.name;
+fn misplaced(row: &Row, name: &str, level: Level) -> Text {
     let (en, fr) = if row.is_for(Level::Mail) && level == Level::Directory {
         ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
     } else if row.is_for(Level::Directory) && level == Level::Mail {

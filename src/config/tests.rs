@@ -454,6 +454,29 @@ fn what_launchers_cannot_do_yet_is_said() {
 }
 
 #[test]
+fn what_is_moved_into_the_folder_that_is_read_would_be_found_again() {
+    for more in
+        ["after = move INBOX", "source = INBOX/Factures\nafter = move inbox/factures/", "apres_vide = move Inbox"]
+    {
+        let mistakes = imap_mistakes(more);
+        assert!(mistakes.len() == 1 && mistakes[0].contains("the folder that is read"), "{more}: {mistakes:?}");
+    }
+    assert_eq!(imap_mistakes("after = move INBOX/Done"), Vec::<String>::new());
+}
+
+#[test]
+fn what_a_proxy_calls_loopback_is_not_ours() {
+    let section = |proxy: &str| {
+        format!(
+            "[l]\nlauncher = imap\nserver = localhost\ntls = none\naccount = a\npassword = p\ndeliver = /w\nproxy = {proxy}\n"
+        )
+    };
+    let mistakes = lines(&load_text(&section("http://proxy.test:3128")).unwrap_err());
+    assert!(mistakes.len() == 1 && mistakes[0].contains("towards proxy.test"), "{mistakes:?}");
+    good(&section("socks5://127.0.0.1:1080"));
+}
+
+#[test]
 fn a_misspelt_kind_hides_no_other_mistake_and_makes_up_none() {
     let mistakes = load_text(
         "[l]\nlauncher = imapp\nsettle = 5s\nfilter = *.pdf\nmax_size = 12X\ninterval = 5 minutes\nafter = gone\n",

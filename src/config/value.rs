@@ -115,6 +115,15 @@ pub fn address(value: &str) -> Result<Address, Text> {
     Ok(Address { host: host.filter(|host| !host.is_empty()).map(str::to_owned), port })
 }
 
+/// An address to connect to: as [`address`], and a port that somebody can listen on.
+///
+/// # Errors
+/// As [`address`], or port 0.
+pub fn target(value: &str) -> Result<Address, Text> {
+    let address = address(value)?;
+    if address.port == 0 { Err(no_port()) } else { Ok(address) }
+}
+
 /// The server of a launcher: `host[:port]`. An IPv6 address with a port needs its brackets.
 ///
 /// # Errors
@@ -125,7 +134,7 @@ pub fn server(value: &str) -> Result<(String, Option<u16>), Text> {
         return Ok((bare.to_owned(), None));
     }
     let (host, port) = match value.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port_of(port)?)),
+        Some((host, port)) => (host, Some(port_to(port)?)),
         None => (value, None),
     };
     let host = without_brackets(host).map_err(|()| bad_brackets(value))?;
@@ -459,6 +468,11 @@ fn seconds(value: &str) -> Option<u64> {
 /// What no resolver could take for a host: `== 127.0.0.1`, `https://host`, `host:995` with a second port behind it.
 fn may_be_host(host: &str) -> bool {
     let address = host.split_once('%').map_or(host, |(address, _)| address);
+    // RFC 1123, 2.1: no label is empty, none begins with a hyphen; the dot at the end is the root's
+    let labels = host.strip_suffix('.').unwrap_or(host);
+    if !host.is_empty() && labels.split('.').any(|label| label.is_empty() || label.starts_with('-')) {
+        return false;
+    }
     !host.contains(|c: char| c.is_whitespace() || matches!(c, '=' | '/' | '"' | ','))
         && (!host.contains(':') || Ipv6Addr::from_str(address).is_ok())
 }
@@ -495,6 +509,18 @@ fn port_of(port: &str) -> Result<u16, Text> {
             "service TCP inconnu : {port:?} ; attendu un numéro de port ou un nom tel que pop3s"
         )
     })
+}
+
+/// The port of a server.
+fn port_to(port: &str) -> Result<u16, Text> {
+    port_of(port).and_then(|port| if port == 0 { Err(no_port()) } else { Ok(port) })
+}
+
+fn no_port() -> Text {
+    text!(
+        "port 0: nobody can be reached there; expected 1 to 65535",
+        "port 0 : personne n'y répond ; attendu 1 à 65535"
+    )
 }
 
 fn facility_number(name: &str) -> Result<u8, Text> {
@@ -807,6 +833,11 @@ mod tests {
 
     #[test]
     fn servers_may_leave_the_port_out() {
+        for text in ["host:0", "host..x", "-x", "a.-b:1", ".", ".x:1", "x..:1"] {
+            assert!(server(text).is_err() && target(&format!("{text}:1")).is_err(), "{text}");
+        }
+        assert!(server("imap.gmail.com.:993").is_ok() && server("127.0.0.1:1").is_ok() && server("::1").is_ok());
+        assert!(target("x:0").is_err() && address("x:0").is_ok() && target("995").is_ok());
         assert_eq!(server("imap.gmail.com").unwrap(), ("imap.gmail.com".to_owned(), None));
         assert_eq!(server("h:993").unwrap(), ("h".to_owned(), Some(993)));
         assert_eq!(server("::1").unwrap(), ("::1".to_owned(), None));

@@ -460,8 +460,9 @@ impl<'a> Cycle<'a> {
 
     async fn take_all(&mut self, items: &[Item], mut fetched: mpsc::Receiver<Fetched>) -> Result<(), Fault> {
         let items: HashMap<&ItemKey, &Item> = items.iter().map(|item| (&item.key, item)).collect();
-        let mut batch = Batch::default();
+        let (mut batch, mut done, total) = (Batch::default(), 0, items.len() as u64);
         let result = loop {
+            self.env.events.progress(&self.launcher.name, done, total);
             // what has been staged is delivered when nothing comes for a while
             let next = match tokio::time::timeout(LINGER, fetched.recv()).await {
                 Ok(Some(next)) => next,
@@ -476,6 +477,7 @@ impl<'a> Cycle<'a> {
                 Ok(entry) => batch.entries.extend(entry),
                 Err(fault) => break Err(fault),
             }
+            done += 1;
             batch.bytes += item.size.unwrap_or(0);
             if batch.is_full() {
                 self.deliver(std::mem::take(&mut batch))?;
@@ -974,7 +976,7 @@ impl Batch {
     }
 }
 
-fn check_directory(deliver: &Path) -> Result<(), Fault> {
+pub(super) fn check_directory(deliver: &Path) -> Result<(), Fault> {
     if deliver.is_dir() {
         return Ok(());
     }
@@ -988,7 +990,7 @@ fn check_directory(deliver: &Path) -> Result<(), Fault> {
     ))
 }
 
-fn check_volume(deliver: &Path, staging: &Path) -> Result<(), Fault> {
+pub(super) fn check_volume(deliver: &Path, staging: &Path) -> Result<(), Fault> {
     let same = same_volume(deliver, staging).map_err(|error| deliver_fault(deliver, &error))?;
     if same { Ok(()) } else { Err(other_volume(deliver, staging)) }
 }

@@ -10,6 +10,7 @@ mod due;
 mod index;
 mod judge;
 mod naming;
+mod proof;
 mod rename;
 mod report;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
 pub use judge::{Judgement, Verdict, judge};
+pub use proof::prove_staging;
 pub use rename::rename;
 pub use report::{Files, Items, Report};
 

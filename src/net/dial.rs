@@ -183,7 +183,10 @@ pub fn host_of(address: &Address) -> &str {
 }
 
 /// The addresses of `address`, at least one.
-async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
+///
+/// # Errors
+/// Code `resolve`: there is no such name, or nobody who knows it.
+pub async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
     let host = host_of(address);
     let found = tokio::net::lookup_host((host, address.port)).await;
     let reason = match found {

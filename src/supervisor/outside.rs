@@ -166,18 +166,20 @@ fn state(config: &Config) -> Option<Remark> {
     if writable(existing) { None } else { at(not_writable("state", existing)) }
 }
 
-fn deliver(launcher: &Launcher) -> Option<Remark> {
+/// What is wrong with the directories into which a launcher writes.
+pub fn deliver(launcher: &Launcher) -> Option<Remark> {
     let deliver = &launcher.deliver;
-    if let Some(text) = not_a_directory("deliver", deliver) {
+    let name = |option| launcher.places.name(option);
+    if let Some(text) = not_a_directory(name("deliver"), deliver) {
         return Some(remark(launcher, "deliver", text));
     }
     if !writable(deliver) {
-        return Some(remark(launcher, "deliver", not_writable("deliver", deliver)));
+        return Some(remark(launcher, "deliver", not_writable(name("deliver"), deliver)));
     }
     let staging = staging_root(launcher);
     let named = launcher.staging.is_some();
     // a named folder is made by its administrator, the default one by the launcher
-    if named && let Some(text) = not_a_directory("staging", &staging) {
+    if named && let Some(text) = not_a_directory(name("staging"), &staging) {
         return Some(remark(launcher, "staging", text));
     }
     let existing = nearest(&staging)?;
@@ -229,7 +231,7 @@ fn source(launcher: &Launcher) -> Option<Remark> {
     if launcher.kind != Kind::Directory {
         return None;
     }
-    let text = not_a_directory("source", Path::new(&launcher.source))?;
+    let text = not_a_directory(launcher.places.name("source"), Path::new(&launcher.source))?;
     Some(remark(launcher, "source", text))
 }
 

@@ -127,7 +127,8 @@ impl Policy {
         self.examine(leaf, &cert, chain, expected, now, pin).map_err(|reason| Refusal {
             reason,
             subject: cert.subject().to_string(),
-            pin: Some(pin),
+            // what is pinned already needs no hint to pin it
+            pin: (!self.pins.contains(&pin)).then_some(pin),
         })
     }
 

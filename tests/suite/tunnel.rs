@@ -128,7 +128,7 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
     let section = Place { file: Path::new("test.conf").into(), line: 1 };
     Tunnel {
         name: ServiceName::new("t"),
-        places: Places { section, options: BTreeMap::new() },
+        places: Places { section, options: BTreeMap::new(), written: BTreeMap::new() },
         client,
         accept: vec![accept],
         connect: vec![connect],

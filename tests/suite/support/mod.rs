@@ -4,5 +4,6 @@ pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod mails;
 pub(crate) mod postfix;
+pub(crate) mod proxy;
 pub(crate) mod service;
 pub(crate) mod site;
