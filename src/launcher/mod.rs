@@ -85,6 +85,7 @@ fn bare(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
 /// One cycle with a source of its own: `fetch`.
 pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &CancellationToken) -> Outcome {
     let mut launcher = launcher.clone();
+    launcher.idle = false; // nobody waits afterwards
     if dry_run {
         // a source that has nothing to change opens its mailbox read-only
         (launcher.after, launcher.after_empty) = (Disposition::Leave, Disposition::Leave);

@@ -230,7 +230,7 @@ fn prove(
     let signed = format!("{bare},{first},{final_bare}");
     let salted = salt_password(password, &salt, rounds);
     let client_key = Zeroizing::new(sha_mac(&*salted, b"Client Key"));
-    let stored_key = Sha256::digest(&*client_key);
+    let stored_key = Sha256::digest(client_key.as_slice());
     let mut proof = sha_mac(&stored_key, signed.as_bytes());
     proof.iter_mut().zip(client_key.iter()).for_each(|(proof, key)| *proof ^= key);
     let server_key = Zeroizing::new(sha_mac(&*salted, b"Server Key"));
@@ -239,7 +239,7 @@ fn prove(
     Ok((Zeroizing::new(answer.into_bytes()), signature))
 }
 
-/// Passwords are compared in one Unicode form (RFC 7677, 3; SASLprep is NFKC and a few tables).
+/// Passwords are compared in one Unicode form (RFC 7677, 3; `SASLprep` is NFKC and a few tables).
 fn salt_password(password: &Secret, salt: &[u8], rounds: u32) -> Zeroizing<[u8; 32]> {
     let password = Zeroizing::new(password.reveal().nfkc().collect::<String>());
     let mut salted = Zeroizing::new([0; 32]);

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::SourceError;
 use crate::config::launcher::{Kind, Launcher, Tls};
 use crate::model::{Code, Fault};
-use crate::net::dial::{dial, host_of};
+use crate::net::dial::host_of;
+use crate::net::proxy::reach;
 use crate::text;
 use crate::tls::client::ClientTls;
 
@@ -23,7 +25,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// handshake, may take `patience`.
 pub(super) async fn connect(launcher: &Launcher, patience: Duration) -> Result<Box<dyn Io>, SourceError> {
     let Some(address) = &launcher.server else { return Err(no_server(launcher)) };
-    let stream = dial(address, patience).await.map_err(SourceError::connection)?;
+    let stream = reach(launcher.proxy.as_ref(), address, patience).await.map_err(SourceError::connection)?;
+    // a peer that died while we wait for news is noticed; without the option the next command notices it
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
     if launcher.tls == Tls::Implicit { secure(launcher, stream, patience).await } else { Ok(Box::new(stream)) }
 }
 
@@ -53,3 +58,7 @@ fn no_server(launcher: &Launcher) -> SourceError {
     let text = text!("[{name}]: server = is missing", "[{name}] : il manque server =");
     SourceError::Mailbox(Fault::new(Code::Config, text))
 }
+
+/// Silence after which the system asks whether the peer is still there, and how often.
+const KEEPALIVE: Duration = Duration::from_mins(2);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

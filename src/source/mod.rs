@@ -51,7 +51,8 @@ pub trait Source: Send {
     /// tried again by a later cycle).
     async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError>;
 
-    /// Makes what was acknowledged take effect (EXPUNGE, QUIT) and closes; acknowledged is recorded after its `Ok`.
+    /// Makes what was acknowledged take effect (EXPUNGE, QUIT); acknowledged is recorded after its `Ok`. Closes, unless
+    /// the connection serves to [`wait`](Self::wait).
     async fn finish(&mut self) -> Result<(), SourceError>;
 
     /// Returns when there may be something new, or at the deadline.

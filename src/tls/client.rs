@@ -96,7 +96,8 @@ impl ClientTls {
             key: launcher.key.as_deref(),
             sni: &Sni::Dialled,
             versions: (TlsVersion::V12, TlsVersion::V13),
-            resume: true,
+            // built anew for each connection: there would be nothing to resume
+            resume: false,
         })
     }
 

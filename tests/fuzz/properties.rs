@@ -104,8 +104,8 @@ fn folder_names(text: &str) {
     let list: Vec<String> = text.lines().map(str::to_owned).collect();
     for folder in &list {
         show(folder);
-        if let Some(found) = find(folder, &list) {
-            assert!(list.contains(found));
+        if let Some(at) = find(folder, &list, "INBOX.") {
+            assert!(at < list.len());
         }
     }
 }

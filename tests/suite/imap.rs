@@ -17,7 +17,7 @@ use pertuis::event::Events;
 use pertuis::model::{Code, Disposition, Fault, ItemKey};
 use pertuis::secret::Secret;
 use pertuis::source::imap::Imap;
-use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError};
+use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError, Wake};
 use tokio::sync::mpsc;
 
 use crate::support::ca::TestCa;
@@ -32,7 +32,7 @@ fn launcher(server: SocketAddr, account: &str, password: &str) -> Launcher {
          password = text:x\ndeliver = /nowhere\n"
     );
     let config = config::load_bytes(Path::new("test.ini"), text.as_bytes(), &Overrides::default());
-    Launcher { password: Some(Secret::new(password)), ..config.unwrap().launchers.remove(0) }
+    Launcher { password: Some(Secret::new(password)), idle: false, ..config.unwrap().launchers.remove(0) }
 }
 
 /// A source, its spool, and what it told.
@@ -371,7 +371,7 @@ async fn a_connection_closed_at_any_command_is_an_error() {
     for command in ["LOGIN", "AUTHENTICATE", "CAPABILITY", "EXAMINE", "UID SEARCH", "UID FETCH"] {
         let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
         if command == "LOGIN" {
-            config.password = Some(Secret::new("wrong"));
+            (config.password, config.auth) = (Some(Secret::new("wrong")), Auth::Login);
         }
         mailbox.trouble(Trouble::CloseAt(command.to_owned()));
         let error = Bench::new(config).imap.discover(None).await.unwrap_err();
@@ -441,12 +441,12 @@ async fn refused_logins_are_told_from_passing_trouble() {
         ("NO [ALERT] Too many simultaneous connections. (Failure)", Code::Throttled),
         ("BAD Command Error 10", Code::Protocol),
     ] {
-        mailbox.trouble(Trouble::Answer { command: "LOGIN".to_owned(), reply: reply.to_owned(), times: 1 });
+        mailbox.trouble(Trouble::Answer { command: "AUTHENTICATE".to_owned(), reply: reply.to_owned(), times: 1 });
         let error = Bench::new(wrong.clone()).imap.discover(None).await.unwrap_err();
         assert!(matches!(error, SourceError::Connection { .. }) && error.fault().code == code, "{error:?}");
     }
     let echo = "NO hunter2-wrong is wrong".to_owned();
-    mailbox.trouble(Trouble::Answer { command: "LOGIN".to_owned(), reply: echo, times: 1 });
+    mailbox.trouble(Trouble::Answer { command: "AUTHENTICATE".to_owned(), reply: echo, times: 1 });
     let error = Bench::new(wrong).imap.discover(None).await.unwrap_err();
     assert!(error.fault().text.en.contains("*** is wrong"), "{error}");
 }
@@ -626,6 +626,390 @@ async fn refused_header_blocks_are_asked_for_one_by_one() {
     assert!(bench.imap.identify(&found.items).await.is_err());
 }
 
+/// The answers of a scripted mailbox to the command that begins so.
+fn answer(mailbox: &Mailbox, command: &str, reply: &str, times: usize) {
+    mailbox.trouble(Trouble::Answer { command: command.to_owned(), reply: reply.to_owned(), times });
+}
+
+#[tokio::test]
+async fn starttls_is_never_half_done() {
+    let mailbox = mailbox(1).await;
+    mailbox.set_capabilities(&["IMAP4rev1", "STARTTLS", "AUTH=PLAIN"]);
+    let refused = async |words: &str| {
+        let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+        config.tls = Tls::StartTls;
+        config.trust.check = Check::Off;
+        let error = Bench::new(config).imap.discover(None).await.unwrap_err();
+        assert!(error.fault().code == Code::Tls && error.fault().text.en.contains(words), "{error}");
+        mailbox.calm();
+        let said = mailbox.commands();
+        assert!(!said.iter().any(|line| line.starts_with("LOGIN") || line.starts_with("AUTHENTICATE")), "{said:?}");
+    };
+    answer(&mailbox, "STARTTLS", "OK begin\r\n* CAPABILITY IMAP4rev1 AUTH=PLAIN", 1);
+    refused("behind its agreement").await;
+    answer(&mailbox, "STARTTLS", "NO not today", 1);
+    refused("no STARTTLS").await;
+    mailbox.trouble(Trouble::Greeting("* PREAUTH [CAPABILITY IMAP4rev1 STARTTLS] welcome".to_owned()));
+    refused("PREAUTH").await;
+    mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN"]);
+    refused("no STARTTLS").await;
+}
+
+#[tokio::test]
+async fn a_mechanism_that_the_server_lacks_is_named() {
+    let mailbox = mailbox(1).await;
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.auth = Auth::ScramSha256;
+    let error = Bench::new(config).imap.discover(None).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Config);
+    assert!(error.fault().text.en.contains("SCRAM-SHA-256") && error.fault().text.en.contains("PLAIN"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_repeats_the_password_does_not_bring_it_into_the_log() {
+    let mailbox = Mailbox::start(ACCOUNT, "hunter2-simple").await.unwrap();
+    mailbox.append("INBOX", &mail(1));
+    // what SASL PLAIN says
+    let encoded = "AG1hcmllQGV4YW1wbGUub3JnAGh1bnRlcjItc2ltcGxl";
+    let greeting = "* OK hello\r\n* odd ( hunter2-simple\r\n* OK [ALERT hunter2-simple] hunter2-simple".to_owned();
+    for auth in [Auth::Auto, Auth::Login, Auth::Plain] {
+        for command in ["AUTHENTICATE", "LOGIN", "UID SEARCH", "EXAMINE"] {
+            mailbox.trouble(Trouble::Greeting(greeting.clone()));
+            let encoded = if auth == Auth::Login { "" } else { encoded };
+            let reply = format!("NO hunter2-simple is odd, and so is {encoded}\r\n* odd ( hunter2-simple {encoded}");
+            answer(&mailbox, command, &reply, 1);
+            let mut config = launcher(mailbox.address(), ACCOUNT, "hunter2-simple");
+            config.auth = auth;
+            let mut bench = Bench::new(config);
+            let error = bench.imap.discover(None).await.err().map(|error| format!("{error} {error:?}"));
+            let told = bench.told.lock().unwrap().join("\n") + &error.unwrap_or_default();
+            assert!(!told.contains("hunter2") && !told.contains("AGh1bnRlcjI"), "{told}");
+            mailbox.calm();
+        }
+    }
+}
+
+#[tokio::test]
+async fn folders_are_found_by_use_and_by_their_usual_names() {
+    let mailbox = mailbox(1).await;
+    for (folder, attribute) in
+        [("[Gmail]", "\\Noselect"), ("[Gmail]/Tous les messages", "\\All"), ("[Gmail]/Messages envoy&AOk-s", "\\Sent")]
+    {
+        mailbox.mark(folder, attribute);
+    }
+    mailbox.append("[Gmail]/Tous les messages", &mail(5));
+    mailbox.append("[Gmail]/Messages envoy&AOk-s", &mail(6));
+    for (name, n) in [
+        ("\\All", 5),
+        ("\\sent", 6),
+        ("[Gmail]/All Mail", 5),
+        ("[Gmail]/Tous les messages", 5),
+        ("[Gmail]/Messages envoyés", 6),
+        ("Sent", 6),
+        ("iNbOx", 1),
+    ] {
+        let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+        config.source = name.to_owned();
+        let mut bench = Bench::new(config);
+        let found = bench.discover(None).await;
+        assert_eq!(plain(bench.bodies(&found.items).await), [(1, Ok(Some(mail(n))))].into(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_and_another_separator_are_the_servers_own_business() {
+    let mailbox = mailbox(2).await;
+    mailbox.set_namespace("INBOX.", '.');
+    mailbox.append("INBOX.Factures.Re&AOc-ues", &mail(7));
+    for name in ["Factures/Reçues", "INBOX/Factures/Reçues", "INBOX.Factures.Reçues", "Factures.Re&AOc-ues"] {
+        let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+        config.source = name.to_owned();
+        assert_eq!(Bench::new(config).discover(None).await.items.len(), 1, "{name}");
+    }
+    let mut bench = bench(&mailbox);
+    let keys = keys(&bench.discover(None).await.items);
+    for target in ["Traitées/2026", "INBOX/Traitées/2026"] {
+        let at = usize::from(target.starts_with("INBOX"));
+        let target = Disposition::Move(target.to_owned());
+        assert_eq!(bench.imap.acknowledge(&keys[at..=at], &target).await.unwrap(), keys[at..=at]);
+    }
+    assert_eq!(mailbox.messages("INBOX.Trait&AOk-es.2026").len(), 2, "{:?}", mailbox.folders());
+}
+
+/// A mailbox with a tree of folders, and a launcher that reads all of it.
+async fn tree() -> (Mailbox, Launcher) {
+    let mailbox = mailbox(1).await;
+    for folder in ["INBOX/A", "INBOX/A/&AOk-t&AOk-", "INBOX/B", "INBOX/Spam", "Elsewhere"] {
+        mailbox.append(folder, &mail(folder.len()));
+    }
+    mailbox.mark("INBOX/None", "\\Noselect");
+    mailbox.mark("INBOX/Weg", "\\Trash");
+    mailbox.append("INBOX/Weg", &mail(3));
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.subfolders = true;
+    (mailbox, config)
+}
+
+fn folders_of(found: &Discovery) -> Vec<String> {
+    let folder = |item: &Item| {
+        let (_, folder, _, _): (String, String, u32, u32) = serde_json::from_str(item.key.as_str()).unwrap();
+        folder
+    };
+    found.items.iter().map(folder).collect()
+}
+
+#[tokio::test]
+async fn subfolders_are_read_as_they_come_and_go() {
+    let (mailbox, config) = tree().await;
+    let mut bench = Bench::new(config.clone());
+    let found = bench.discover(None).await;
+    assert_eq!(folders_of(&found), ["INBOX", "INBOX/A", "INBOX/A/été", "INBOX/B", "INBOX/Spam"]);
+    assert!(!found.items.iter().any(|item| item.reissued));
+    let (fetched, result) = bench.fetch(&found.items).await;
+    result.unwrap();
+    assert_eq!(fetched.iter().filter(|fetched| fetched.content.is_ok()).count(), 5);
+    let again = bench.discover(found.cursor.as_ref()).await;
+    assert_eq!((again.items.len(), &again.cursor), (0, &found.cursor));
+    // nothing came: no folder was opened for it
+    let opened = mailbox.commands().iter().filter(|line| line.starts_with("EXAMINE")).count();
+    assert_eq!(opened, 5 + 5, "{:?}", mailbox.commands());
+    mailbox.append("INBOX/New", &mail(9));
+    mailbox.append("INBOX/B", &mail(10));
+    mailbox.remove_folder("INBOX/A");
+    let third = Bench::new(config).discover(found.cursor.as_ref()).await;
+    assert_eq!(folders_of(&third), ["INBOX/B", "INBOX/New"]);
+    assert_eq!(third.items.iter().map(|item| item.reissued).collect::<Vec<_>>(), [false, true], "it may be A, renamed");
+}
+
+#[tokio::test]
+async fn a_new_uidvalidity_of_one_folder_concerns_that_folder_alone() {
+    let (mailbox, config) = tree().await;
+    let mut bench = Bench::new(config);
+    let found = bench.discover(None).await;
+    mailbox.renumber("INBOX/A");
+    mailbox.append("INBOX/B", &mail(10));
+    let again = bench.discover(found.cursor.as_ref()).await;
+    assert_eq!(folders_of(&again), ["INBOX/A", "INBOX/B"]);
+    assert_eq!(again.items.iter().map(|item| item.reissued).collect::<Vec<_>>(), [true, false]);
+    let prints = bench.imap.identify(&again.items[..1]).await.unwrap();
+    assert_eq!(prints.len(), 1);
+    // a cursor stored before anything was taken goes past nothing
+    let start = bench.discover(again.start.as_ref()).await;
+    assert_eq!(folders_of(&start), ["INBOX/A", "INBOX/B"]);
+    assert_eq!(bench.discover(again.cursor.as_ref()).await.items.len(), 0);
+}
+
+#[tokio::test]
+async fn a_cursor_of_one_folder_serves_when_subfolders_are_switched_on() {
+    let (mailbox, config) = tree().await;
+    let one = bench(&mailbox).discover(None).await;
+    let found = Bench::new(config.clone()).discover(one.cursor.as_ref()).await;
+    assert_eq!(folders_of(&found), ["INBOX/A", "INBOX/A/été", "INBOX/B", "INBOX/Spam"]);
+    assert!(!found.items.iter().any(|item| item.reissued));
+    // and back: what is left out of the reading is not forgotten by name
+    assert_eq!(bench(&mailbox).discover(found.cursor.as_ref()).await.items.len(), 0);
+}
+
+#[tokio::test]
+async fn a_source_that_is_gone_is_an_error_and_a_root_that_opens_nothing_is_none() {
+    let (mailbox, mut config) = tree().await;
+    config.source = "INBOX/None".to_owned();
+    let error = Bench::new(config.clone()).imap.discover(None).await.unwrap_err();
+    assert_eq!(error.fault().code, Code::Folder);
+    mailbox.append("INBOX/None/Under", &mail(4));
+    assert_eq!(folders_of(&Bench::new(config.clone()).discover(None).await), ["INBOX/None/Under"]);
+    config.source = "INBOX/Weg".to_owned();
+    assert_eq!(folders_of(&Bench::new(config.clone()).discover(None).await), ["INBOX/Weg"], "it is named");
+    config.source = "/".to_owned();
+    assert_eq!(folders_of(&Bench::new(config.clone()).discover(None).await).len(), 7);
+    config.source = "Nowhere".to_owned();
+    assert_eq!(Bench::new(config).imap.discover(None).await.unwrap_err().fault().code, Code::Folder);
+}
+
+#[tokio::test]
+async fn moving_into_any_folder_that_is_read_is_refused_before_anything_is_delivered() {
+    let (_mailbox, mut config) = tree().await;
+    for (target, allowed) in
+        [("INBOX/B", false), ("inbox", false), ("INBOX/Fresh", false), ("Elsewhere", true), ("\\Trash", true)]
+    {
+        config.after = Disposition::Move(target.to_owned());
+        let found = Bench::new(config.clone()).imap.discover(None).await;
+        assert_eq!(found.is_ok(), allowed, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn after_reaches_every_folder_and_one_that_has_gone_holds_nothing_up() {
+    let (mailbox, mut config) = tree().await;
+    config.after = Disposition::Seen;
+    let mut bench = Bench::new(config);
+    let keys = keys(&bench.discover(None).await.items);
+    mailbox.remove_folder("INBOX/B");
+    let mut done = bench.imap.acknowledge(&keys, &Disposition::Seen).await.unwrap();
+    let mut expected = keys.clone();
+    done.sort();
+    expected.sort();
+    assert_eq!(done, expected);
+    for folder in ["INBOX", "INBOX/A", "INBOX/A/&AOk-t&AOk-"] {
+        assert_eq!(mailbox.messages(folder)[0].flags, ["\\Seen"]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_in_parts_alone_is_put_together() {
+    let mailbox = mailbox(5).await;
+    mailbox.trouble(Trouble::WithholdWhole(2));
+    mailbox.trouble(Trouble::InPlaceOf(3, "NIL".to_owned()));
+    mailbox.trouble(Trouble::InPlaceOf(4, "{0}\r\n".to_owned()));
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(5));
+    assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().count(), 0, "no half is left");
+}
+
+#[tokio::test]
+async fn an_empty_message_is_empty_and_an_empty_answer_is_a_failure() {
+    let mailbox = Mailbox::start(ACCOUNT, PASSWORD).await.unwrap();
+    mailbox.append("INBOX", b"");
+    mailbox.append("INBOX", b"");
+    let mut bench = bench(&mailbox);
+    mailbox.trouble(Trouble::InPlaceOf(2, "NIL".to_owned()));
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), [(1, Ok(Some(Vec::new()))), (2, Ok(Some(Vec::new())))].into());
+    mailbox.trouble(Trouble::Sizes("77".to_owned()));
+    let found = bench.discover(None).await;
+    assert!(bench.bodies(&found.items).await.values().all(Result::is_err));
+}
+
+#[tokio::test]
+async fn sizes_that_are_none_hide_nothing() {
+    let mailbox = mailbox(3).await;
+    for odd in ["-1", "9.3736e+06", "NIL", "\"12\"", ""] {
+        mailbox.trouble(Trouble::Sizes(odd.to_owned()));
+        let mut bench = bench(&mailbox);
+        let found = bench.discover(None).await;
+        assert_eq!(plain(bench.bodies(&found.items).await), every_mail(3), "{odd}");
+        mailbox.calm();
+    }
+}
+
+#[tokio::test]
+async fn a_good_bye_between_two_messages_loses_none() {
+    let mailbox = mailbox(30).await;
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    mailbox.trouble(Trouble::ByeAfter(12));
+    let (fetched, result) = bench.fetch(&found.items).await;
+    let error = result.unwrap_err();
+    assert!(fetched.len() == 12 && error.fault().text.en.contains("going down"), "{error}");
+    let rest: Vec<Item> = found.items[12..].to_vec();
+    let expected = every_mail(30).into_iter().filter(|(uid, _)| *uid > 12).collect();
+    assert_eq!(plain(bench.bodies(&rest).await), expected);
+}
+
+#[tokio::test]
+async fn a_copy_that_cannot_be_finished_is_not_made_again() {
+    let mailbox = mailbox(3).await;
+    mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN", "UIDPLUS"]);
+    let target = Disposition::Move("Archive".to_owned());
+    let mut first = bench(&mailbox);
+    let keys = keys(&first.discover(None).await.items);
+    // interrupted between the mark and the end
+    mailbox.trouble(Trouble::CloseAt("UID EXPUNGE".to_owned()));
+    first.imap.acknowledge(&keys[..1], &target).await.unwrap_err();
+    assert_eq!(bench(&mailbox).imap.acknowledge(&keys[..1], &target).await.unwrap(), keys[..1]);
+    assert_eq!((mailbox.messages("INBOX").len(), mailbox.messages("Archive").len()), (2, 1));
+    // not allowed to delete: told, and done with
+    answer(&mailbox, "UID STORE", "NO not yours", 1);
+    let mut other = bench(&mailbox);
+    assert_eq!(other.imap.acknowledge(&keys[1..2], &target).await.unwrap(), keys[1..2]);
+    assert!(other.told("imap_left_behind"));
+    assert_eq!((mailbox.messages("INBOX").len(), mailbox.messages("Archive").len()), (2, 2));
+}
+
+#[tokio::test]
+async fn changes_of_many_messages_are_short_commands() {
+    let mailbox = mailbox(1).await;
+    for n in 0..3000_u32 {
+        mailbox.set_next_uid("INBOX", 743_000_000 + 3 * n);
+        mailbox.append("INBOX", b"Subject: x\r\n\r\n");
+    }
+    let mut bench = bench(&mailbox);
+    let keys = keys(&bench.discover(None).await.items);
+    for what in [Disposition::Seen, Disposition::Move("Archive".to_owned())] {
+        assert_eq!(bench.imap.acknowledge(&keys, &what).await.unwrap().len(), 3001);
+    }
+    assert_eq!((mailbox.messages("INBOX").len(), mailbox.messages("Archive").len()), (0, 3001));
+    assert!(mailbox.commands().iter().all(|line| line.len() < 4000));
+}
+
+/// A launcher that waits with IDLE, after a first cycle.
+async fn idling(mailbox: &Mailbox) -> Bench {
+    mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN", "IDLE"]);
+    let mut bench = Bench::new(Launcher { idle: true, ..launcher(mailbox.address(), ACCOUNT, PASSWORD) });
+    bench.discover(None).await;
+    bench.imap.finish().await.unwrap();
+    assert!(!mailbox.commands().contains(&"LOGOUT".to_owned()));
+    bench
+}
+
+const SOON: Duration = Duration::from_millis(300);
+const NEVER: Duration = Duration::from_mins(10);
+
+#[tokio::test]
+async fn idle_wakes_for_what_came_before_and_for_what_comes() {
+    let mailbox = mailbox(2).await;
+    let mut bench = idling(&mailbox).await;
+    assert_eq!(bench.imap.wait(SOON).await, Wake::Deadline);
+    mailbox.append("INBOX", &mail(3));
+    assert_eq!(bench.imap.wait(NEVER).await, Wake::News, "it came between discovery and IDLE");
+    bench.discover(None).await;
+    let arrives = async {
+        while mailbox.commands().iter().filter(|line| *line == "IDLE").count() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        mailbox.append("INBOX", &mail(4));
+    };
+    let (wake, ()) = tokio::join!(bench.imap.wait(NEVER), arrives);
+    assert_eq!(wake, Wake::News);
+    let found = bench.discover(None).await;
+    assert_eq!(plain(bench.bodies(&found.items).await), every_mail(4));
+    let logins = mailbox.commands().iter().filter(|line| *line == "AUTHENTICATE").count();
+    assert_eq!(logins, 1, "all in one connection");
+}
+
+#[tokio::test]
+async fn without_idle_or_without_a_connection_the_deadline_is_waited_for() {
+    let mailbox = mailbox(1).await;
+    for trouble in [
+        Trouble::CloseAt("IDLE".to_owned()),
+        Trouble::Answer { command: "IDLE".to_owned(), reply: "NO not me".to_owned(), times: 1 },
+        Trouble::Answer { command: "IDLE".to_owned(), reply: "BAD what?\r\n* BYE".to_owned(), times: 1 },
+        Trouble::CloseAt("EXAMINE".to_owned()),
+    ] {
+        let mut bench = idling(&mailbox).await;
+        mailbox.trouble(trouble);
+        let started = std::time::Instant::now();
+        assert_eq!(bench.imap.wait(SOON).await, Wake::Deadline);
+        assert!(started.elapsed() >= SOON && bench.told("imap_idle_ended"));
+        mailbox.append("INBOX", &mail(2));
+        assert!(bench.discover(None).await.items.len() >= 2, "connects anew and lists everything");
+        mailbox.calm();
+    }
+}
+
+#[tokio::test]
+async fn what_the_launcher_does_not_want_wakes_it_once_and_not_for_ever() {
+    let mailbox = mailbox(1).await;
+    mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN", "IDLE"]);
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    (config.idle, config.since) = (true, Some(Since::Date(jiff::civil::date(2100, 1, 1))));
+    let mut bench = Bench::new(config);
+    bench.discover(None).await;
+    mailbox.append("INBOX", &mail(2));
+    assert_eq!(bench.imap.wait(SOON).await, Wake::Deadline);
+}
+
 fn on_dovecot(server: &Dovecot) -> Launcher {
     launcher(server.imap(), dovecot::ACCOUNT, dovecot::PASSWORD)
 }
@@ -719,6 +1103,155 @@ async fn dovecot_over_tls_gives_every_mail_byte_for_byte() {
     assert_eq!(plain(bench.bodies(&found.items).await), every_mail(200));
     bench.imap.finish().await.unwrap();
     assert!(server.messages("INBOX").iter().all(|(flags, _)| flags.is_empty()));
+}
+
+/// A Dovecot with TLS for `localhost`, and a launcher for its plain port.
+fn dovecot_with(extra: &str) -> (Dovecot, TestCa, Launcher, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::new(dir.path());
+    let pair = ca.good("localhost");
+    let server = Dovecot::start_with(Some((&pair.cert, &pair.key)), extra);
+    let mut config = over_tls(&server, &ca);
+    config.server = Some(Address { host: Some("localhost".to_owned()), port: server.imap().port() });
+    config.tls = Tls::StartTls;
+    (server, ca, config, dir)
+}
+
+#[tokio::test]
+async fn dovecot_over_starttls_takes_the_password_in_every_way() {
+    let all = "auth_mechanisms = plain login cram-md5 scram-sha-256\ndisable_plaintext_auth = yes\n\
+               auth_failure_delay = 0\nservice anvil {\n  unix_listener anvil-auth-penalty {\n    mode = 0\n  }\n}\n";
+    let (mut server, ca, config, _dir) = dovecot_with(all);
+    server.deliver(&mail(1));
+    for (auth, method) in [
+        (Auth::Auto, "SCRAM-SHA-256"),
+        (Auth::ScramSha256, "SCRAM-SHA-256"),
+        (Auth::CramMd5, "CRAM-MD5"),
+        (Auth::Plain, "PLAIN"),
+        (Auth::Login, "PLAIN"),
+    ] {
+        for implicit in [false, true] {
+            let base = if implicit { over_tls(&server, &ca) } else { config.clone() };
+            let mut bench = Bench::new(Launcher { auth, ..base });
+            let found = bench.discover(None).await;
+            assert_eq!(plain(bench.bodies(&found.items).await), every_mail(1), "{auth:?}");
+            bench.imap.finish().await.unwrap();
+        }
+        let logins = server.log().matches(&format!("method={method}, ")).count();
+        assert!(logins >= 2, "{auth:?}: {}", server.log());
+        let mut wrong = Launcher { auth, password: Some(Secret::new("hunter2")), ..config.clone() };
+        let error = Bench::new(wrong.clone()).imap.discover(None).await.unwrap_err();
+        assert_eq!(error.fault().code, Code::Credentials, "{auth:?}: {error}");
+        wrong.tls = Tls::None;
+        let error = Bench::new(wrong).imap.discover(None).await.unwrap_err();
+        assert!(matches!(error.fault().code, Code::Protocol | Code::Credentials), "{auth:?}: {error}");
+    }
+    assert!(!server.log().contains("hunter2"));
+}
+
+#[tokio::test]
+async fn dovecot_without_starttls_gets_no_password() {
+    let (server, _ca, config, _dir) = dovecot_with("ssl = no\n");
+    let error = Bench::new(config).imap.discover(None).await.unwrap_err();
+    assert!(error.fault().code == Code::Tls && error.fault().text.en.contains("STARTTLS"), "{error}");
+    assert!(!server.log().contains("Login:"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn dovecot_wakes_who_idles_within_seconds() {
+    let (mut server, _ca, config, _dir) = dovecot_with("");
+    server.deliver(&mail(1));
+    let mut bench = Bench::new(Launcher { idle: true, ..config });
+    let found = bench.discover(None).await;
+    bench.imap.finish().await.unwrap();
+    assert_eq!(bench.imap.wait(SOON).await, Wake::Deadline);
+    let started = std::time::Instant::now();
+    let (wake, ()) = tokio::join!(bench.imap.wait(NEVER), async { server.deliver(&mail(2)) });
+    assert_eq!((wake, started.elapsed() < Duration::from_secs(20)), (Wake::News, true));
+    assert_eq!(uids(&bench.discover(found.cursor.as_ref()).await.items), [2]);
+    assert_eq!(server.log().matches("Login:").count(), 1);
+}
+
+#[tokio::test]
+async fn dovecot_gives_a_tree_of_folders_with_accents() {
+    let names = "namespace inbox {\n  separator = .\n  prefix = INBOX.\n  mailbox Corbeille {\n    special_use = \\Trash\n    \
+                 auto = create\n  }\n}\n";
+    let (mut server, _ca, config, _dir) = dovecot_with(names);
+    server.deliver(&mail(1));
+    for folder in ["Re&AOc-us", "Re&AOc-us.&AMk-t&AOk-", "Corbeille", "Factures"] {
+        server.deliver_to(folder, "", &mail(folder.len()));
+    }
+    let config = Launcher { subfolders: true, ..config };
+    let mut bench = Bench::new(config.clone());
+    let found = bench.discover(None).await;
+    let mut folders = folders_of(&found);
+    folders.sort();
+    assert_eq!(folders, ["INBOX", "INBOX.Factures", "INBOX.Reçus", "INBOX.Reçus.Été"]);
+    let (fetched, result) = bench.fetch(&found.items).await;
+    result.unwrap();
+    assert!(fetched.len() == 4 && fetched.iter().all(|fetched| fetched.content.is_ok()));
+    assert_eq!(bench.discover(found.cursor.as_ref()).await.items.len(), 0);
+    server.deliver_to("Re&AOc-us.&AMk-t&AOk-", "", &mail(9));
+    assert_eq!(folders_of(&Bench::new(config.clone()).discover(found.cursor.as_ref()).await), ["INBOX.Reçus.Été"]);
+    for (source, expected) in [("reçus/été", 2), ("\\Trash", 1), ("Reçus", 1)] {
+        let one = Launcher { subfolders: false, source: source.to_owned(), ..config.clone() };
+        assert_eq!(Bench::new(one).discover(None).await.items.len(), expected, "{source}");
+    }
+    let keys = keys(&found.items);
+    let done = bench.imap.acknowledge(&keys, &Disposition::Move("Archives/2026".to_owned())).await.unwrap();
+    assert_eq!((done.len(), server.messages("Archives.2026").len()), (4, 4));
+}
+
+#[tokio::test]
+async fn dovecot_moves_and_deletes_with_whatever_it_is_left() {
+    for capabilities in ["IMAP4rev1 LITERAL+ UIDPLUS MOVE", "IMAP4rev1 UIDPLUS", "IMAP4rev1", "IMAP4rev1 MOVE"] {
+        let (mut server, _ca, config, _dir) = dovecot_with(&format!("imap_capability = {capabilities}\n"));
+        for n in 1..=4 {
+            server.deliver(&mail(n));
+        }
+        server.deliver_to("INBOX", "ST", &mail(5));
+        let mut bench = Bench::new(Launcher { after: Disposition::Delete, ..config });
+        let found = bench.discover(None).await;
+        let keys = keys(&found.items);
+        for _ in 0..2 {
+            let target = Disposition::Move("Vu".to_owned());
+            assert_eq!(bench.imap.acknowledge(&keys[..2], &target).await.unwrap(), keys[..2], "{capabilities}");
+            assert_eq!(bench.imap.acknowledge(&keys[2..3], &Disposition::Delete).await.unwrap(), keys[2..3]);
+        }
+        bench.imap.finish().await.unwrap();
+        let mut moved: Vec<Vec<u8>> = server.messages("Vu").into_iter().map(|(_, bytes)| bytes).collect();
+        moved.sort();
+        assert_eq!(moved, [mail(1), mail(2)], "{capabilities}");
+        let left = server.messages("INBOX");
+        assert!(left.contains(&("ST".to_owned(), mail(5))), "{capabilities}: a foreign mark survives");
+        assert!(left.contains(&(String::new(), mail(4))) || left.iter().any(|(_, bytes)| *bytes == mail(4)));
+        let marked = left.iter().filter(|(flags, bytes)| flags.contains('T') && *bytes != mail(5)).count();
+        assert_eq!(left.len() - marked, 2, "{capabilities}: {left:?}");
+        assert_eq!(bench.told("imap_left_marked"), !capabilities.contains("UIDPLUS"), "{capabilities}");
+    }
+}
+
+#[tokio::test]
+async fn dovecot_keeps_every_flag_and_keyword_when_nothing_is_to_be_changed() {
+    let (mut server, _ca, config, _dir) = dovecot_with("");
+    for (n, flags) in ["", "S", "F", "RS", "T", "DFRST", ""].iter().enumerate() {
+        server.deliver_to("INBOX", flags, &mail(n));
+    }
+    // keywords are letters in Maildir names
+    let mut other = Bench::new(Launcher { after: Disposition::Flag, ..config.clone() });
+    let keys = keys(&other.discover(None).await.items);
+    other.imap.acknowledge(&keys[..1], &Disposition::Flag).await.unwrap();
+    other.imap.finish().await.unwrap();
+    server.keyword("$Facture", 1);
+    let before = server.messages("INBOX");
+    assert!(before.iter().any(|(flags, _)| flags.contains('a')), "{before:?}");
+    let mut bench = Bench::new(config);
+    let found = bench.discover(None).await;
+    bench.bodies(&found.items).await;
+    bench.imap.identify(&found.items).await.unwrap();
+    bench.imap.acknowledge(&keys, &Disposition::Leave).await.unwrap();
+    bench.imap.finish().await.unwrap();
+    assert_eq!(server.messages("INBOX"), before);
 }
 
 #[tokio::test]

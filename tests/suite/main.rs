@@ -7,12 +7,12 @@
 mod deliver;
 mod fetch;
 mod imap;
-mod pop3;
 mod mails;
-mod seeing;
+mod pop3;
 mod probe;
 mod proxy;
 mod schedule;
+mod seeing;
 mod service;
 mod support;
 mod tunnel;

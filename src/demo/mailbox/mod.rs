@@ -3,7 +3,7 @@
 //! Not a general server: one account, plain TCP on loopback (in `demo` a server-mode tunnel in front of it speaks
 //! TLS), everything lost when it is dropped, and one session does not hear of another one's expunges. It knows the
 //! commands of RFC 3501 that this program, Python's imaplib and common mail programs send, with LITERAL+, SASL-IR,
-//! UIDPLUS, MOVE, UNSELECT; ENVELOPE and BODYSTRUCTURE it refuses. [`Trouble`] makes it misbehave on purpose.
+//! UIDPLUS, MOVE, UNSELECT, and IDLE where a test has it told; ENVELOPE and BODYSTRUCTURE it refuses. [`Trouble`] makes it misbehave on purpose.
 
 mod session;
 mod store;
@@ -58,6 +58,14 @@ pub enum Trouble {
     Greeting(String),
     /// Never sends this message, though it is listed.
     Withhold(u32),
+    /// Never sends this message whole, only in parts.
+    WithholdWhole(u32),
+    /// Sends this in place of the whole message of this UID (`{0}`, `NIL`), line end and all.
+    InPlaceOf(u32, String),
+    /// Tells this as the size of every message.
+    Sizes(String),
+    /// Says good-bye after so many more message bodies; once.
+    ByeAfter(usize),
     /// Sends this line before each FETCH response.
     Interject(String),
     /// Names the message after its body instead of before.
@@ -89,7 +97,9 @@ impl Mailbox {
     /// Puts a message into `folder` (as the server writes names: `/` separates, modified UTF-7), making the folder if
     /// need be. Returns its UID.
     pub fn append(&self, folder: &str, message: &[u8]) -> u32 {
-        lock(&self.store).folder(folder).append(message)
+        let mut store = lock(&self.store);
+        store.arrived.notify_waiters();
+        store.folder(folder).append(message)
     }
 
     /// What is in `folder`, in order; nothing where there is no such folder.
@@ -120,6 +130,22 @@ impl Mailbox {
     /// Gives `folder` another UIDVALIDITY and its messages other UIDs.
     pub fn renumber(&self, folder: &str) {
         lock(&self.store).renumber(folder);
+    }
+
+    /// Gives `folder` an attribute (`\\Sent`, `\\Noselect`), making it if need be.
+    pub fn mark(&self, folder: &str, attribute: &str) {
+        lock(&self.store).folder(folder).attributes.push(attribute.to_owned());
+    }
+
+    /// Removes a folder with what is in it.
+    pub fn remove_folder(&self, folder: &str) {
+        lock(&self.store).remove_folder(folder);
+    }
+
+    /// From now on names have this separator (`/` before), and those of the account's own folders begin with `prefix`.
+    pub fn set_namespace(&self, prefix: &str, separator: char) {
+        let mut store = lock(&self.store);
+        (store.prefix, store.separator) = (prefix.to_owned(), separator);
     }
 
     /// The capabilities that are told, in place of all.

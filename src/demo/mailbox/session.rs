@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -119,6 +120,7 @@ impl Session {
             }
             "CAPABILITY" => self.capability().await.map(End::Say),
             "NOOP" | "CHECK" => done().map(End::Say),
+            "IDLE" if self.selected.is_some() => self.idle().await.map(End::Say),
             "LOGIN" => Ok(End::Say(self.login(&command.text(0), &command.text(1)))),
             "AUTHENTICATE" => self.authenticate(command).await.map(End::Say),
             _ if !self.user => Ok(End::Say("NO log in first".to_owned())),
@@ -130,7 +132,11 @@ impl Session {
         match command.verb.as_str() {
             "LIST" | "LSUB" => self.list(command).await,
             "NAMESPACE" => {
-                self.say("* NAMESPACE ((\"\" \"/\")) NIL NIL").await?;
+                let line = {
+                    let store = lock(&self.store);
+                    format!("* NAMESPACE ((\"{}\" \"{}\")) NIL NIL", store.prefix, store.separator)
+                };
+                self.say(&line).await?;
                 done()
             }
             "STATUS" => self.status(command).await,
@@ -195,6 +201,25 @@ impl Session {
         }
     }
 
+    /// RFC 2177: tells what comes until the client says DONE.
+    async fn idle(&mut self) -> io::Result<String> {
+        let arrived = Arc::clone(&lock(&self.store).arrived);
+        self.say("+ idling").await?;
+        let mut line = String::new();
+        loop {
+            let notified = arrived.notified();
+            self.exists().await?;
+            tokio::select! {
+                read = self.stream.read_line(&mut line) => {
+                    read?;
+                    let done = line.trim().eq_ignore_ascii_case("DONE");
+                    return Ok(if done { "OK enough" } else { "BAD that is not DONE" }.to_owned());
+                }
+                () = notified => {}
+            }
+        }
+    }
+
     async fn capability(&mut self) -> io::Result<String> {
         let names = lock(&self.store).capabilities.join(" ");
         self.say(&format!("* CAPABILITY {names}")).await?;
@@ -231,20 +256,24 @@ impl Session {
 
     async fn list(&mut self, command: &Command) -> io::Result<String> {
         let (reference, pattern) = (command.text(0), command.text(1));
+        let separator = lock(&self.store).separator;
         if pattern.is_empty() {
-            self.say(&format!("* {} (\\Noselect) \"/\" \"\"", command.verb)).await?;
+            self.say(&format!("* {} (\\Noselect) \"{separator}\" \"\"", command.verb)).await?;
             return done();
         }
         let pattern = format!("{reference}{pattern}");
-        let names: Vec<String> = {
+        let names: Vec<(String, String)> = {
             let store = lock(&self.store);
-            let shown =
-                |name: &String| command.verb == "LIST" || store.find(name).is_some_and(|folder| folder.subscribed);
-            store.names().into_iter().filter(|name| matches_name(&pattern, name) && shown(name)).collect()
+            let attributes = |name: String| {
+                let folder = store.find(&name)?;
+                let shown = command.verb == "LIST" || folder.subscribed;
+                (shown && matches_name(&pattern, &name)).then(|| (name.clone(), folder.attributes.join(" ")))
+            };
+            store.names().into_iter().filter_map(attributes).collect()
         };
-        for name in names {
+        for (name, attributes) in names {
             let quoted = crate::proto::imap::names::quote(&name);
-            self.say(&format!("* {} () \"/\" {quoted}", command.verb)).await?;
+            self.say(&format!("* {} ({attributes}) \"{separator}\" {quoted}", command.verb)).await?;
         }
         done()
     }
@@ -264,7 +293,7 @@ impl Session {
     async fn select(&mut self, command: &Command) -> io::Result<String> {
         let name = command.text(0);
         self.selected = None;
-        let lines = lock(&self.store).find(&name).map(|folder| {
+        let lines = lock(&self.store).find(&name).filter(|folder| folder.can_open()).map(|folder| {
             let told = folder.messages.len();
             let lines = format!(
                 "* {told} EXISTS\r\n* 0 RECENT\r\n* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n\
@@ -313,9 +342,18 @@ impl Session {
             picked.reverse();
         }
         for (number, message) in picked {
-            let kept_back = lock(&self.store).has_trouble(&Trouble::Withhold(message.uid));
-            if bodies && kept_back {
+            let kept_back = {
+                let store = lock(&self.store);
+                let sections = items.iter().any(|part| matches!(part, Part::Section { .. }));
+                (sections && store.has_trouble(&Trouble::Withhold(message.uid)))
+                    || (bodies && store.has_trouble(&Trouble::WithholdWhole(message.uid)))
+            };
+            if kept_back {
                 continue;
+            }
+            if bodies && lock(&self.store).take_trouble(|trouble| matches!(trouble, Trouble::ByeAfter(_))).is_some() {
+                self.say("* BYE going down").await?;
+                return Err(io::ErrorKind::ConnectionAborted.into());
             }
             if items.iter().any(Part::marks) && writable {
                 self.with_folder(|folder| folder.flag(message.uid, &["\\Seen"]));
@@ -343,6 +381,9 @@ impl Session {
                 head.push(' ');
             }
             match part {
+                Part::Section { name, .. } if part.is_body() && self.in_place_of(message.uid).is_some() => {
+                    let _ = write!(head, "{name} {}", self.in_place_of(message.uid).unwrap_or_default());
+                }
                 Part::Section { name, kind, .. } => {
                     let bytes = part.bytes(kind, message);
                     let _ = write!(head, "{name} {{{}}}\r\n", bytes.len());
@@ -355,12 +396,29 @@ impl Session {
                     }
                     out.write_all(&bytes).await?;
                 }
+                Part::Size if self.told_size().is_some() => {
+                    let _ = write!(head, "RFC822.SIZE {}", self.told_size().unwrap_or_default());
+                }
                 plain => head.push_str(&plain.text(message)),
             }
         }
         head.push_str(")\r\n");
         self.stream.get_mut().write_all(head.as_bytes()).await?;
         Ok(true)
+    }
+
+    fn in_place_of(&self, uid: u32) -> Option<String> {
+        lock(&self.store).troubles.iter().find_map(|trouble| match trouble {
+            Trouble::InPlaceOf(of, text) if *of == uid => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    fn told_size(&self) -> Option<String> {
+        lock(&self.store).troubles.iter().find_map(|trouble| match trouble {
+            Trouble::Sizes(text) => Some(text.clone()),
+            _ => None,
+        })
     }
 
     fn expunge_at_fetch(&self) {
@@ -431,9 +489,11 @@ impl Session {
 
     /// Tells of messages that arrived since.
     async fn news(&mut self, command: &Command) -> io::Result<()> {
-        let Some(selected) = self.selected.clone().filter(|_| command.verb == "NOOP" || command.uid) else {
-            return Ok(());
-        };
+        if command.verb == "NOOP" || command.uid { self.exists().await } else { Ok(()) }
+    }
+
+    async fn exists(&mut self) -> io::Result<()> {
+        let Some(selected) = self.selected.clone() else { return Ok(()) };
         let count = self.with_folder(|folder| folder.messages.len());
         if count > selected.told {
             self.say(&format!("* {count} EXISTS")).await?;

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::{Message, Trouble};
 
 /// Everything that a server holds.
@@ -14,6 +16,10 @@ pub(super) struct Store {
     pub(super) capabilities: Vec<String>,
     pub(super) troubles: Vec<Trouble>,
     pub(super) commands: Vec<String>,
+    pub(super) prefix: String,
+    pub(super) separator: char,
+    /// Told of each message that comes.
+    pub(super) arrived: Arc<Notify>,
     next_validity: u32,
 }
 
@@ -24,6 +30,7 @@ pub(super) struct Folder {
     pub(super) next_uid: u32,
     pub(super) messages: Vec<Stored>,
     pub(super) subscribed: bool,
+    pub(super) attributes: Vec<String>,
 }
 
 /// A message.
@@ -44,6 +51,9 @@ impl Store {
             capabilities: CAPABILITIES.iter().map(|&name| name.to_owned()).collect(),
             troubles: Vec::new(),
             commands: Vec::new(),
+            prefix: String::new(),
+            separator: '/',
+            arrived: Arc::new(Notify::new()),
             next_validity: 1,
         };
         store.folder("INBOX").subscribed = true;
@@ -55,7 +65,7 @@ impl Store {
         self.folders.entry(canonical(name)).or_insert_with(|| {
             let validity = self.next_validity;
             self.next_validity += 1;
-            Folder { validity, next_uid: 1, messages: Vec::new(), subscribed: false }
+            Folder { validity, next_uid: 1, messages: Vec::new(), subscribed: false, attributes: Vec::new() }
         })
     }
 
@@ -65,6 +75,10 @@ impl Store {
 
     pub(super) fn find_mut(&mut self, name: &str) -> Option<&mut Folder> {
         self.folders.get_mut(&canonical(name))
+    }
+
+    pub(super) fn remove_folder(&mut self, name: &str) {
+        self.folders.remove(&canonical(name));
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -90,9 +104,15 @@ impl Store {
                 *times -= 1;
                 Some(self.troubles[at].clone())
             }
-            Trouble::CutBody(_) | Trouble::CloseAt(_) | Trouble::ExpungeAtFetch(_) | Trouble::Answer { .. } => {
-                Some(self.troubles.remove(at))
+            Trouble::ByeAfter(left) if *left > 0 => {
+                *left -= 1;
+                None
             }
+            Trouble::ByeAfter(_)
+            | Trouble::CutBody(_)
+            | Trouble::CloseAt(_)
+            | Trouble::ExpungeAtFetch(_)
+            | Trouble::Answer { .. } => Some(self.troubles.remove(at)),
             stays => Some(stays.clone()),
         }
     }
@@ -103,6 +123,10 @@ impl Store {
 }
 
 impl Folder {
+    pub(super) fn can_open(&self) -> bool {
+        !self.attributes.iter().any(|attribute| attribute == "\\Noselect")
+    }
+
     pub(super) fn append(&mut self, bytes: &[u8]) -> u32 {
         self.add(BTreeSet::new(), jiff::Timestamp::now(), Arc::from(bytes))
     }

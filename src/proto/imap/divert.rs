@@ -140,7 +140,7 @@ impl Divert {
         if !has_literals(&self.text) {
             return None;
         }
-        let line = trim_line_end(&self.text[self.line..]);
+        let line = trim_line_end(&self.text[self.line..]).trim_ascii_end();
         let open = line.iter().rposition(|&byte| byte == b'{')?;
         let digits = line[open + 1..].strip_suffix(b"}")?;
         let digits = digits.strip_suffix(b"+").unwrap_or(digits);
@@ -214,7 +214,8 @@ fn is_fetch(text: &[u8]) -> bool {
         && words.next().is_some_and(|word| word.eq_ignore_ascii_case(b"FETCH"))
 }
 
-/// Whether the last item name is a whole message: `BODY[]`, also with an origin (`BODY[]<0>`), `BINARY[]`, `RFC822`.
+/// Whether the last item name is a whole message: `BODY[]`, also with an origin (`BODY[]<0>`), `BINARY[]`, `RFC822`; or
+/// all of it but its header, `BODY[TEXT]`.
 fn ends_in_body_item(text: &[u8]) -> bool {
     let text = text.trim_ascii_end();
     let start = text.iter().rposition(|&byte| byte == b' ' || byte == b'(').map_or(0, |at| at + 1);
@@ -223,7 +224,7 @@ fn ends_in_body_item(text: &[u8]) -> bool {
         Some(at) if item.ends_with(b">") => &item[..at],
         _ => item,
     };
-    [&b"BODY[]"[..], b"BINARY[]", b"RFC822"].iter().any(|name| item.eq_ignore_ascii_case(name))
+    [&b"BODY[]"[..], b"BINARY[]", b"RFC822", b"BODY[TEXT]"].iter().any(|name| item.eq_ignore_ascii_case(name))
 }
 
 /// Longest line that is held, bytes.

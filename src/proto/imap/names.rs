@@ -64,13 +64,14 @@ pub fn server_name(name: &str, separator: Option<char>) -> String {
     if is_encoded(&name) { name } else { encode(&name) }
 }
 
-/// The folder of `list` (names as the server writes them) that a user means by `name`, where exactly one fits:
-/// letter for letter, else with any of `/ . \` for the separator, else also below the prefix `INBOX`, each first
-/// with case and then without.
-pub fn find<'a>(name: &str, list: &'a [String]) -> Option<&'a String> {
+/// Which folder of `list` (names as the server writes them) a user means by `name`, where exactly one fits: letter for
+/// letter, else with any of `/ . \` for the separator, else also below `INBOX` or the `prefix` of the user's own
+/// folders, each first with case and then without.
+pub fn find(name: &str, list: &[String], prefix: &str) -> Option<usize> {
     let wanted = [fold(name), fold(&show(name))];
     let exact: Vec<String> = list.iter().map(|folder| fold(&show(folder))).collect();
-    let below: Vec<String> = exact.iter().map(|folder| below_inbox(folder).unwrap_or_default().to_owned()).collect();
+    let prefix = fold(&show(prefix));
+    let below: Vec<String> = exact.iter().map(|folder| strip(folder, &prefix).to_owned()).collect();
     let lower = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
     let rounds = [
         (wanted.to_vec(), exact.clone()),
@@ -79,10 +80,36 @@ pub fn find<'a>(name: &str, list: &'a [String]) -> Option<&'a String> {
         (lower(&wanted), lower(&below)),
     ];
     rounds.iter().find_map(|(wanted, folders)| {
-        let mut hits = list.iter().zip(folders).filter(|(_, folder)| !folder.is_empty() && wanted.contains(folder));
-        let (hit, _) = hits.next()?;
+        let hits = folders.iter().enumerate().filter(|(_, folder)| !folder.is_empty() && wanted.contains(folder));
+        let mut hits = hits.map(|(at, _)| at);
+        let hit = hits.next()?;
         hits.next().is_none().then_some(hit)
     })
+}
+
+/// `name` (as the server writes it) below the `prefix` of the user's own folders (RFC 2342, 5), unless it is there
+/// already or is INBOX.
+pub fn below(prefix: &str, name: &str) -> String {
+    let there = name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    if there || name.eq_ignore_ascii_case("INBOX") { name.to_owned() } else { format!("{prefix}{name}") }
+}
+
+/// Whether `name` is a use (`\Sent`, RFC 6154) and not a name.
+pub fn is_use(name: &str) -> bool {
+    name.strip_prefix('\\').is_some_and(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic()))
+}
+
+/// Whether `name` is the root of all folders.
+pub fn is_root(name: &str) -> bool {
+    name == "/"
+}
+
+/// What a folder of this name is mostly for, as an attribute of RFC 6154 in lower case: people know one account's folders
+/// by the names of another language.
+pub fn usual_use(name: &str) -> Option<&'static str> {
+    let folded = fold(name).to_lowercase();
+    let last = folded.rsplit('/').next().unwrap_or_default();
+    USES.iter().find(|(_, names)| names.contains(&last)).map(|(usual, _)| *usual)
 }
 
 /// `text` as a quoted string (RFC 3501, 4.3).
@@ -142,11 +169,28 @@ fn fold(name: &str) -> String {
     name.trim_matches(['/', '.', '\\']).replace(['.', '\\'], "/")
 }
 
-fn below_inbox(folder: &str) -> Option<&str> {
-    let (first, rest) = folder.split_once('/')?;
-    first.eq_ignore_ascii_case("INBOX").then_some(rest)
+/// What follows `INBOX/` or the prefix, both folded; empty where neither stands in front.
+fn strip<'a>(folder: &'a str, prefix: &str) -> &'a str {
+    let after = |prefix: &str| {
+        let start = folder.get(..prefix.len()).filter(|start| start.eq_ignore_ascii_case(prefix));
+        start.and_then(|_| folder[prefix.len()..].strip_prefix('/'))
+    };
+    after("INBOX").or_else(|| after(prefix).filter(|_| !prefix.is_empty())).unwrap_or_default()
 }
 
+/// Names of Gmail, Outlook, Thunderbird and Dovecot, in English and French.
+const USES: [(&str, &[&str]); 7] = [
+    ("\\all", &["all mail", "tous les messages"]),
+    ("\\archive", &["archive", "archives"]),
+    ("\\drafts", &["drafts", "draft", "brouillons"]),
+    ("\\flagged", &["starred", "suivis"]),
+    ("\\junk", &["junk", "junk e-mail", "junk email", "spam", "indésirables", "courrier indésirable"]),
+    (
+        "\\sent",
+        &["sent", "sent mail", "sent items", "sent messages", "envoyés", "messages envoyés", "éléments envoyés"],
+    ),
+    ("\\trash", &["trash", "bin", "deleted items", "deleted messages", "corbeille", "éléments supprimés"]),
+];
 /// Base64 with `,` for `/` and without padding (RFC 3501, 5.1.3).
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
 
@@ -192,7 +236,7 @@ mod tests {
     fn the_folder_that_is_meant_is_found() {
         let list: Vec<String> =
             ["INBOX", "INBOX.Re&AOc-us", "INBOX.factures", "INBOX.Factures", "Archives.2025"].map(str::to_owned).into();
-        let found = |name| find(name, &list).map(String::as_str);
+        let found = |name| find(name, &list, "").map(|at| list[at].as_str());
         assert_eq!(found("Reçus"), Some("INBOX.Re&AOc-us"));
         assert_eq!(found("reçus"), Some("INBOX.Re&AOc-us"));
         assert_eq!(found("INBOX/Reçus"), Some("INBOX.Re&AOc-us"));
@@ -201,6 +245,21 @@ mod tests {
         assert_eq!(found("FACTURES"), None, "two fit");
         assert_eq!(found("archives\\2025"), Some("Archives.2025"));
         assert_eq!(found("Inexistant"), None);
+        let mine: Vec<String> = ["Mail/Factures", "Mail/R&AOk-&AOk-"].map(str::to_owned).into();
+        assert_eq!(find("Factures", &mine, "Mail/"), Some(0));
+        assert_eq!(find("réé", &mine, "Mail/"), Some(1));
+        assert_eq!(find("Factures", &mine, ""), None);
+    }
+
+    #[test]
+    fn uses_are_told_from_names_and_known_by_their_usual_names() {
+        assert!(is_use("\\Sent") && !is_use("\\") && !is_use("Sent") && !is_use("\\a\\b"));
+        assert_eq!(usual_use("[Gmail]/Tous les messages"), Some("\\all"));
+        assert_eq!(usual_use("INBOX.Corbeille"), Some("\\trash"));
+        assert_eq!(usual_use("Factures"), None);
+        assert_eq!(below("INBOX.", "Archives"), "INBOX.Archives");
+        assert_eq!(below("INBOX.", "inbox.Archives"), "inbox.Archives");
+        assert_eq!(below("INBOX.", "INBOX"), "INBOX");
     }
 
     proptest! {

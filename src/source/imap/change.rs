@@ -45,17 +45,22 @@ pub(super) async fn change(
 /// The server's name of the target, which must not be the source: each message would come back as a new one.
 async fn move_target(session: &mut Session, folder: &str) -> Result<String, SourceError> {
     let target = session.target(folder).await?;
-    let host = &session.wire.host;
     match &session.selected {
-        Some(selected) if selected.name == target => {
-            let text = text!(
-                "{host}: after = move {folder} names the folder that is read; each message would come back as new",
-                "{host} : after = move {folder} désigne le dossier lu lui-même ; chaque message reviendrait comme nouveau"
-            );
-            Err(SourceError::Mailbox(Fault::new(Code::Config, text)))
+        Some(selected) if target.is_among(std::slice::from_ref(&selected.name), false) => {
+            Err(would_come_back(&session.wire.host, folder))
         }
-        _ => Ok(target),
+        _ => Ok(target.name),
     }
+}
+
+/// `after = move` names a folder that is read.
+pub(super) fn would_come_back(host: &str, folder: &str) -> SourceError {
+    let text = text!(
+        "{host}: `move {folder}` names a folder that is read; each message would come back as new: name one outside of `source`",
+        "{host} : `move {folder}` désigne un dossier qui est lu ; chaque message reviendrait comme nouveau : nommez-en un hors \
+         de `source`"
+    );
+    SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
 /// A command over a set; inside, its refusal.
@@ -80,7 +85,7 @@ async fn delete(session: &mut Session, set: &Set) -> Result<Result<(), Status>, 
 
 /// EXPUNGE removes whatever is marked: only where nothing else is.
 async fn expunge_without_uidplus(session: &mut Session, set: &Set) -> Result<Result<(), Status>, SourceError> {
-    let marked = super::search(session, "DELETED").await?;
+    let marked = super::discover::search(session, "DELETED").await?;
     let ours: BTreeSet<u32> = set.uids.iter().copied().collect();
     let foreign = marked.iter().filter(|uid| !ours.contains(uid)).count();
     if foreign == 0 {
@@ -98,20 +103,49 @@ async fn expunge_without_uidplus(session: &mut Session, set: &Set) -> Result<Res
 
 /// MOVE (RFC 6851), else COPY and delete. A target that is missing is made.
 async fn relocate(session: &mut Session, set: &Set, target: &str) -> Result<Result<(), Status>, SourceError> {
-    let moves = session.has("MOVE");
-    let verb = if moves { "MOVE" } else { "COPY" };
-    let line = format!("UID {verb} {} {}", set.text, names::quote(target));
-    let mut outcome = try_run(session, &line).await?;
-    if let Err(status) = &outcome
-        && status.kind == Kind::No
-        && passing(&session.wire.host, status).is_none()
-        && make_folder(session, target).await?
-    {
-        outcome = try_run(session, &line).await?;
+    if session.has("MOVE") {
+        return transfer(session, "MOVE", set, target).await;
     }
-    match outcome {
-        Ok(()) if !moves => delete(session, set).await,
-        other => Ok(other),
+    // what is marked was copied before an interruption: a copy that cannot be finished is not made again and again
+    let marked = super::discover::search(session, &format!("DELETED UID {}", set.text)).await?;
+    let left: Vec<u32> = set.uids.iter().copied().filter(|uid| !marked.contains(uid)).collect();
+    for part in sets(&left, TOGETHER) {
+        if let Err(status) = transfer(session, "COPY", &part, target).await? {
+            return Ok(Err(status));
+        }
+    }
+    if let Err(status) = delete(session, set).await? {
+        if passing(&session.wire.host, &status).is_some() {
+            return Ok(Err(status));
+        }
+        let (host, said, uids) = (&session.wire.host, words(&status), &set.text);
+        let text = text!(
+            "{host}: messages {uids} were copied, but cannot be deleted here ({said}); they are left, and not copied again",
+            "{host} : messages {uids} copiés, mais impossibles à supprimer ici ({said}) ; ils restent, et ne seront plus copiés"
+        );
+        session.warn("imap_left_behind", text);
+    }
+    Ok(Ok(()))
+}
+
+/// MOVE or COPY to `target`, which is made if it is missing.
+async fn transfer(
+    session: &mut Session,
+    verb: &str,
+    set: &Set,
+    target: &str,
+) -> Result<Result<(), Status>, SourceError> {
+    let line = format!("UID {verb} {} {}", set.text, names::quote(target));
+    let outcome = try_run(session, &line).await?;
+    match &outcome {
+        Err(status)
+            if status.kind == Kind::No
+                && passing(&session.wire.host, status).is_none()
+                && make_folder(session, target).await? =>
+        {
+            try_run(session, &line).await
+        }
+        _ => Ok(outcome),
     }
 }
 

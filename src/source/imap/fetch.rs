@@ -4,6 +4,7 @@
 //! longer lists it, or it fails as an item.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::time::SystemTime;
 
 use tokio::sync::mpsc;
@@ -12,9 +13,9 @@ use super::session::Session;
 use super::trouble::{connection, passing, words};
 use super::window::Window;
 use super::wire::{Incoming, spool_fault};
-use crate::delivery::spool::Spool;
+use crate::delivery::spool::{Spool, SpoolFile, SpoolWriter};
 use crate::model::{Code, Fault, ItemKey};
-use crate::proto::imap::response::{Status, Value};
+use crate::proto::imap::response::{Fetch, Status, Value};
 use crate::proto::imap::sets::{Set, sets};
 use crate::source::{Content, Fetched, SourceError};
 use crate::text;
@@ -25,8 +26,15 @@ pub(super) struct Bodies<'a> {
     spool: &'a Spool,
     out: &'a mpsc::Sender<Fetched>,
     folder: String,
-    wanted: BTreeMap<u32, ItemKey>,
+    wanted: BTreeMap<u32, Wanted>,
     arrived: usize,
+}
+
+/// A message that is to come.
+pub(super) struct Wanted {
+    pub(super) key: ItemKey,
+    /// Bytes, where the server told.
+    pub(super) size: Option<u64>,
 }
 
 /// The receiver has gone: nobody wants the rest.
@@ -39,7 +47,7 @@ impl<'a> Bodies<'a> {
         spool: &'a Spool,
         out: &'a mpsc::Sender<Fetched>,
         folder: String,
-        wanted: BTreeMap<u32, ItemKey>,
+        wanted: BTreeMap<u32, Wanted>,
     ) -> Self {
         Self { session, spool, out, folder, wanted, arrived: 0 }
     }
@@ -69,7 +77,7 @@ impl<'a> Bodies<'a> {
         let mut window = Window::new(sets, "(UID INTERNALDATE BODY.PEEK[])");
         while let Some((uid, incoming)) = window.next(self.session, Some(self.spool)).await? {
             if let Some(content) = self.take(uid, incoming)? {
-                let Some(key) = self.wanted.remove(&uid) else { continue };
+                let Some(Wanted { key, .. }) = self.wanted.remove(&uid) else { continue };
                 self.arrived += 1;
                 if self.out.send(Fetched { key, content: Ok(content) }).await.is_err() {
                     return Ok(Err(Unwanted));
@@ -79,25 +87,21 @@ impl<'a> Bodies<'a> {
         Ok(Ok(window.refused))
     }
 
-    /// The message in this response; `None` where it holds none, or none that is wanted.
+    /// The message in this response; `None` where it holds none, or none that is wanted. An empty one is believed where
+    /// the server said that it is empty.
     fn take(&self, uid: u32, incoming: Incoming) -> Result<Option<Content>, SourceError> {
-        let (Some(key), Some(fetch)) = (self.wanted.get(&uid), incoming.response.fetch()) else { return Ok(None) };
-        let received = fetch.get("INTERNALDATE").and_then(Value::text).and_then(|text| internal_date(&text));
-        let writer = match (incoming.body, fetch.get("BODY[]")) {
-            (Some(writer), _) => writer,
-            // a short message may come as a quoted string
-            (None, Some(Value::Text(text))) => {
-                let mut writer = self.spool.create(key);
-                std::io::Write::write_all(&mut writer, text).map_err(|error| spool_fault(&error))?;
-                writer
-            }
-            _ => return Ok(None),
-        };
-        if writer.size() == 0 {
+        let (Some(wanted), Some(fetch)) = (self.wanted.get(&uid), incoming.response.fetch()) else { return Ok(None) };
+        let received = received(fetch);
+        let Some(writer) = written(self.spool, incoming.body, fetch.get("BODY[]"))? else { return Ok(None) };
+        if writer.size() == 0 && wanted.size != Some(0) {
             return Ok(None);
         }
+        self.mail(writer, &wanted.key, received).map(Some)
+    }
+
+    fn mail(&self, writer: SpoolWriter, key: &ItemKey, received: Option<SystemTime>) -> Result<Content, SourceError> {
         let file = writer.finish_as(self.spool, key).map_err(|error| spool_fault(&error))?;
-        Ok(Some(Content::Mail { file, folder: self.folder.clone(), received }))
+        Ok(Content::Mail { file, folder: self.folder.clone(), received })
     }
 
     /// A server that refuses each of several messages has trouble of its own: no message is to blame.
@@ -112,22 +116,67 @@ impl<'a> Bodies<'a> {
         Err(connection(Code::Protocol, text))
     }
 
-    /// What did not come when asked alone is gone if it is no longer listed, else it failed.
+    /// What did not come when asked alone is gone if it is no longer listed, else it is tried in two parts.
     async fn settle(mut self, refused: &[(Set, Status)]) -> Result<Result<(), Unwanted>, SourceError> {
         let missing: Vec<u32> = self.wanted.keys().copied().collect();
-        let listed = super::listed(self.session, &missing).await?;
-        for (uid, key) in std::mem::take(&mut self.wanted) {
-            let content = if listed.contains(&uid) {
+        let listed = super::discover::listed(self.session, &missing).await?;
+        for (uid, wanted) in std::mem::take(&mut self.wanted) {
+            let content = if !listed.contains(&uid) {
+                Ok(Content::Gone)
+            } else if let Some(content) = self.in_two(uid, &wanted).await? {
+                Ok(content)
+            } else {
                 let status = refused.iter().find(|(set, _)| set.uids.contains(&uid)).map(|(_, status)| status);
                 Err(self.not_sent(uid, status))
-            } else {
-                Ok(Content::Gone)
             };
-            if self.out.send(Fetched { key, content }).await.is_err() {
+            if self.out.send(Fetched { key: wanted.key, content }).await.is_err() {
                 return Ok(Err(Unwanted));
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Header and text asked for apart: Exchange has messages that it lists and does not send whole.
+    async fn in_two(&mut self, uid: u32, wanted: &Wanted) -> Result<Option<Content>, SourceError> {
+        let (mut header, mut received) = (Vec::new(), None);
+        let mut window = Window::new(sets(&[uid], 1), "(UID INTERNALDATE BODY.PEEK[HEADER])");
+        while let Some((_, incoming)) = window.next(self.session, None).await? {
+            if let Some(fetch) = incoming.response.fetch().filter(|fetch| fetch.uid() == Some(uid))
+                && let Some(Value::Text(text)) = fetch.get("BODY[HEADER]")
+            {
+                header.clone_from(text);
+                received = self::received(fetch);
+            }
+        }
+        if header.is_empty() {
+            return Ok(None);
+        }
+        let Some(text) = self.text(uid).await? else { return Ok(None) };
+        if text.size == 0 && wanted.size.is_none_or(|size| size > header.len() as u64) {
+            return Ok(None);
+        }
+        let join = || -> io::Result<SpoolWriter> {
+            let mut writer = self.spool.create(&wanted.key);
+            writer.write_all(&header)?;
+            io::copy(&mut text.open()?, &mut writer)?;
+            Ok(writer)
+        };
+        let writer = join().map_err(|error| spool_fault(&error))?;
+        self.spool.remove(&ItemKey::new(HALF)).map_err(|error| spool_fault(&error))?;
+        self.mail(writer, &wanted.key, received).map(Some)
+    }
+
+    /// All of a message but its header.
+    async fn text(&mut self, uid: u32) -> Result<Option<SpoolFile>, SourceError> {
+        let (mut file, half) = (None, ItemKey::new(HALF));
+        let mut window = Window::new(sets(&[uid], 1), "(UID BODY.PEEK[TEXT])");
+        while let Some((got, incoming)) = window.next(self.session, Some(self.spool)).await? {
+            let Some(fetch) = incoming.response.fetch().filter(|_| got == uid) else { continue };
+            if let Some(writer) = written(self.spool, incoming.body, fetch.get("BODY[TEXT]"))? {
+                file = Some(writer.finish_as(self.spool, &half).map_err(|error| spool_fault(&error))?);
+            }
+        }
+        Ok(file)
     }
 
     fn not_sent(&self, uid: u32, status: Option<&Status>) -> Fault {
@@ -141,6 +190,28 @@ impl<'a> Bodies<'a> {
     }
 }
 
+/// What was diverted to the spool, or stands in the response: a short message may come as a quoted string, an empty one
+/// as NIL.
+fn written(
+    spool: &Spool,
+    body: Option<SpoolWriter>,
+    value: Option<&Value>,
+) -> Result<Option<SpoolWriter>, SourceError> {
+    let text: &[u8] = match (&body, value) {
+        (Some(_), _) => return Ok(body),
+        (None, Some(Value::Text(text))) => text,
+        (None, Some(Value::Nil)) => &[],
+        (None, _) => return Ok(None),
+    };
+    let mut writer = spool.create(&ItemKey::new(HALF));
+    writer.write_all(text).map_err(|error| spool_fault(&error))?;
+    Ok(Some(writer))
+}
+
+fn received(fetch: Fetch<'_>) -> Option<SystemTime> {
+    fetch.get("INTERNALDATE").and_then(Value::text).and_then(|text| internal_date(&text))
+}
+
 /// `date-time` of RFC 3501, 9: `" 1-Feb-2026 10:00:00 +0100"`.
 fn internal_date(text: &str) -> Option<SystemTime> {
     let parsed = jiff::fmt::strtime::parse("%d-%b-%Y %H:%M:%S %z", text.trim()).ok()?;
@@ -149,6 +220,8 @@ fn internal_date(text: &str) -> Option<SystemTime> {
 
 /// Messages asked for in one command.
 const TOGETHER: usize = 50;
+/// What part of a message is called in the spool while it is alone.
+const HALF: &str = "half";
 
 #[cfg(test)]
 mod tests {

@@ -42,21 +42,34 @@ pub(super) struct Place {
     /// `since` as it was then: an earlier one brings back what was passed over.
     #[serde(default)]
     pub(super) since: String,
+    /// It was not there any more: kept, since it may come back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) gone: bool,
 }
 
-impl Place {
-    /// Whether the UIDs of both mean the same messages.
-    pub(super) fn is_same_folder(&self, other: &Self) -> bool {
-        (&self.account, &self.folder, self.uidvalidity) == (&other.account, &other.folder, other.uidvalidity)
-    }
+/// How far each folder was seen through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Places(pub(super) Vec<Place>);
 
+impl Places {
+    /// One folder as an object, several as a list of them.
     pub(super) fn to_cursor(&self) -> Cursor {
-        Cursor(serde_json::to_string(self).unwrap_or_default())
+        let text = match self.0.as_slice() {
+            [place] => serde_json::to_string(place),
+            places => serde_json::to_string(places),
+        };
+        Cursor(text.unwrap_or_default())
     }
 
     /// `None` for what an older version may have written otherwise: everything is listed once more.
     pub(super) fn from_cursor(cursor: &Cursor) -> Option<Self> {
-        serde_json::from_str(&cursor.0).ok()
+        let one = serde_json::from_str(&cursor.0).map(|place| vec![place]);
+        one.or_else(|_| serde_json::from_str(&cursor.0)).ok().map(Self)
+    }
+
+    /// The place of a folder.
+    pub(super) fn find(&self, account: &str, folder: &str) -> Option<&Place> {
+        self.0.iter().find(|place| place.account == account && place.folder == folder)
     }
 }
 
@@ -70,8 +83,20 @@ mod tests {
         assert_eq!(key.to_item().as_str(), r#"["a\"b@x","INBOX/Reçus",7,4294967295]"#);
         assert_eq!(Key::from_item(&key.to_item()), Some(key));
         assert_eq!(Key::from_item(&ItemKey::new("[1]")), None);
-        let place =
-            Place { account: "a".into(), folder: "INBOX".into(), uidvalidity: 7, next: 3, since: String::new() };
-        assert_eq!(Place::from_cursor(&place.to_cursor()), Some(place));
+        let place = Place {
+            account: "a".into(),
+            folder: "INBOX".into(),
+            uidvalidity: 7,
+            next: 3,
+            since: String::new(),
+            gone: false,
+        };
+        let other = Place { folder: "Reçus".into(), gone: true, ..place.clone() };
+        for places in [Places(vec![place.clone()]), Places(vec![place, other]), Places::default()] {
+            assert_eq!(Places::from_cursor(&places.to_cursor()), Some(places));
+        }
+        let old = Cursor(r#"{"account":"a","folder":"INBOX","uidvalidity":7,"next":3,"since":""}"#.to_owned());
+        assert_eq!(Places::from_cursor(&old).unwrap().to_cursor(), old);
+        assert_eq!(Places::from_cursor(&Cursor("?".to_owned())), None);
     }
 }

@@ -6,50 +6,70 @@
 //! it and given up at the first error that leaves it in doubt, so each call works as the first one.
 
 mod change;
+mod discover;
 mod fetch;
+mod folders;
+mod idle;
 mod key;
+mod login;
 mod session;
-mod stream;
 mod trouble;
 mod window;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
-use self::fetch::Bodies;
-use self::key::{Key, Place};
+use self::fetch::{Bodies, Wanted};
+use self::folders::Opened;
+use self::idle::Watch;
+use self::key::Key;
 use self::session::{Selected, Session};
 use self::window::Window;
 use crate::config::Launcher;
-use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
-use crate::event::Events;
+use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::proto::imap::names;
 use crate::proto::imap::response::{Response, Value};
 use crate::proto::imap::sets::sets;
-use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::text;
+use crate::text::Text;
 
-/// One folder of a mailbox.
+/// One folder of a mailbox, or a tree of them.
 pub struct Imap {
     launcher: Launcher,
     events: Events,
     patience: Duration,
     session: Option<Session>,
-    /// The source folder's own name, once it was opened.
-    folder: Option<String>,
+    /// The folders that are read, as the server writes them; empty until they were found.
+    read: Vec<String>,
+    /// When each of them was last opened for what is new.
+    seen: HashMap<String, Instant>,
+    /// What IDLE waits for, once there was a discovery.
+    watch: Option<Watch>,
     /// A call is under way. Found set at the next call, it was dropped half-way and answers may still be on their way.
     in_call: bool,
 }
 
 impl Imap {
-    /// The folder that `launcher` names. Nothing is opened yet.
+    /// The folders that `launcher` names. Nothing is opened yet.
     pub fn new(launcher: Launcher, events: Events) -> Self {
-        Self { launcher, events, patience: PATIENCE, session: None, folder: None, in_call: false }
+        Self {
+            launcher,
+            events,
+            patience: PATIENCE,
+            session: None,
+            read: Vec::new(),
+            seen: HashMap::new(),
+            watch: None,
+            in_call: false,
+        }
     }
 
     /// The same, giving up on a server that has not answered for `patience` (60 seconds else).
@@ -67,23 +87,13 @@ impl Imap {
         Ok(self.session.insert(session))
     }
 
-    /// Opens the folder anew, so that what arrived meanwhile is seen.
-    async fn open(&mut self) -> Result<(&mut Session, Selected), SourceError> {
-        let writable = self.launcher.after != Disposition::Leave || self.launcher.after_empty != Disposition::Leave;
-        let source = self.launcher.source.clone();
-        let session = self.session().await?;
-        let selected = session.open_folder(&source, writable).await?;
-        self.folder = Some(selected.folder.clone());
-        Ok((self.session().await?, selected))
+    fn account(&self) -> &str {
+        self.launcher.account.as_deref().unwrap_or_default()
     }
 
-    /// The source folder as it is open, opening it first if need be: `acknowledge` may have opened another one.
-    async fn opened(&mut self) -> Result<(&mut Session, Selected), SourceError> {
-        let selected = self.session.as_ref().and_then(|session| session.selected.clone());
-        match selected.filter(|selected| Some(&selected.folder) == self.folder.as_ref()) {
-            Some(selected) => Ok((self.session().await?, selected)),
-            None => self.open().await,
-        }
+    /// Whether anything is done to messages: else folders are opened read-only.
+    fn changes(&self) -> bool {
+        self.launcher.after != Disposition::Leave || self.launcher.after_empty != Disposition::Leave
     }
 
     /// Begins a call; the connection of one that was dropped half-way is given up.
@@ -103,86 +113,42 @@ impl Imap {
         result
     }
 
-    fn key(&self, selected: &Selected, uid: u32) -> ItemKey {
-        let account = self.launcher.account.clone().unwrap_or_default();
-        Key { account, folder: selected.folder.clone(), uidvalidity: selected.uidvalidity, uid }.to_item()
-    }
-
-    /// The UIDs in `keys` that mean something in the open folder.
-    fn current(&self, selected: &Selected, keys: impl Iterator<Item = ItemKey>) -> BTreeMap<u32, ItemKey> {
-        keys.filter_map(|item| {
-            let key = Key::from_item(&item)?;
-            (self.key(selected, key.uid) == item).then_some((key.uid, item))
-        })
-        .collect()
-    }
-
-    async fn try_discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        let since = self.launcher.since.map(since_text).unwrap_or_default();
-        let unseen = self.launcher.unseen_only;
-        let criteria = self.criteria();
-        let account = self.launcher.account.clone().unwrap_or_default();
-        let (session, selected) = self.open().await?;
-        let known = cursor.and_then(Place::from_cursor);
-        let (folder, uidvalidity) = (selected.folder.clone(), selected.uidvalidity);
-        let mut place = Place { account, folder, uidvalidity, next: 1, since };
-        let same = known.as_ref().is_none_or(|known| known.is_same_folder(&place));
-        let start = Some(place.to_cursor());
-        let next =
-            known.filter(|known| same && !unseen && known.since == place.since).map_or(1, |known| known.next.max(1));
-        let uids = if selected.exists == 0 { Vec::new() } else { search_from(session, next, &criteria).await? };
-        let sizes = sizes(session, &uids).await?;
-        let after = uids.last().map_or(next, |last| last.saturating_add(1).max(next));
-        place.next = if unseen { 1 } else { after };
-        let items = uids
-            .iter()
-            .map(|uid| Item {
-                key: self.key(&selected, *uid),
-                hint: uid.to_string(),
-                size: sizes.get(uid).copied(),
-                reissued: !same,
-            })
-            .collect();
-        // a server never gives a UID again, so nothing depends on what has left
-        Ok(Discovery { items, cursor: Some(place.to_cursor()), start, present: None })
-    }
-
-    /// What the server is asked for besides the range of UIDs.
-    fn criteria(&self) -> String {
-        let mut criteria = String::new();
-        if self.launcher.unseen_only {
-            criteria.push_str(" UNSEEN");
+    /// A folder that is read, by its Unicode name, as it is open; opened first if need be.
+    async fn opened(&mut self, folder: &str) -> Result<Opened, SourceError> {
+        let writable = self.changes();
+        let session = self.session().await?;
+        match session.selected.clone().filter(|selected| selected.folder == folder) {
+            Some(selected) => Ok(Opened::Yes(selected)),
+            None => session.open_known(folder, writable).await,
         }
-        if let Some(day) = self.launcher.since.and_then(since_day) {
-            criteria.push_str(" SINCE ");
-            criteria.push_str(&imap_date(day));
+    }
+
+    /// Items by the folder they are in, and those that are of no folder that is read.
+    async fn by_folder(&mut self, batch: &[Item]) -> Result<(BTreeMap<String, Keyed>, Vec<Item>), SourceError> {
+        if self.read.is_empty() {
+            self.find_folders().await?;
         }
-        criteria
+        let read: Vec<String> = self.read.iter().map(|name| names::show(name)).collect();
+        let (mut folders, mut foreign) = (BTreeMap::<String, Keyed>::new(), Vec::new());
+        for item in batch {
+            match Key::from_item(&item.key) {
+                Some(key) if key.account == self.account() && read.contains(&key.folder) => {
+                    folders.entry(key.folder.clone()).or_default().push((key, item.clone()));
+                }
+                _ => foreign.push(item.clone()),
+            }
+        }
+        Ok((folders, foreign))
     }
 
     async fn try_identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        let (_, selected) = self.opened().await?;
-        let mut wanted = self.current(&selected, batch.iter().map(|item| item.key.clone()));
-        let session = self.session().await?;
-        let (asked, mut prints) = (wanted.len(), Vec::new());
-        for most in [HEADERS_TOGETHER, 1] {
-            let uids: Vec<u32> = wanted.keys().copied().collect();
-            let mut window = Window::new(sets(&uids, most), "(UID RFC822.SIZE BODY.PEEK[HEADER])");
-            while let Some((uid, incoming)) = window.next(session, None).await? {
-                if let Some(print) = read_fingerprint(&incoming.response)
-                    && let Some(key) = wanted.remove(&uid)
-                {
-                    prints.push((key, print));
-                }
-            }
-            // a refused command must not look like messages that have gone
-            let host = &session.wire.host;
-            if let Some(error) = window.refused.iter().find_map(|(_, status)| trouble::passing(host, status)) {
-                return Err(error);
-            }
-            if let Some((_, status)) = window.refused.first().filter(|_| most == 1 && wanted.len() == asked) {
-                return Err(trouble::refused(host, "UID FETCH", status));
-            }
+        let mut prints = Vec::new();
+        let (folders, _) = self.by_folder(batch).await?;
+        for (folder, items) in folders {
+            let Opened::Yes(selected) = self.opened(&folder).await? else { continue };
+            let (current, _) = split(&selected, items);
+            let wanted = current.into_iter().map(|(key, item)| (key.uid, item.key)).collect();
+            prints.extend(identify(self.session().await?, wanted).await?);
         }
         Ok(prints)
     }
@@ -193,36 +159,50 @@ impl Imap {
         spool: &Spool,
         out: &mpsc::Sender<Fetched>,
     ) -> Result<bool, SourceError> {
-        let (_, selected) = self.opened().await?;
-        let wanted = self.current(&selected, batch.iter().map(|item| item.key.clone()));
-        let known: BTreeSet<&ItemKey> = wanted.values().collect();
-        for item in batch.iter().filter(|item| !known.contains(&item.key)) {
-            let answer = Fetched { key: item.key.clone(), content: self.not_here(&selected, &item.key) };
-            if out.send(answer).await.is_err() {
+        let (folders, foreign) = self.by_folder(batch).await?;
+        for item in foreign {
+            let content = Err(self.not_read(&item.key));
+            if out.send(Fetched { key: item.key, content }).await.is_err() {
                 return Ok(false);
             }
         }
-        let session = self.session().await?;
-        let bodies = Bodies::new(session, spool, out, selected.folder, wanted);
-        Ok(bodies.bring().await?.is_ok())
-    }
-
-    /// What becomes of a key that means nothing in the open folder. After a change of UIDVALIDITY the key is gone: what
-    /// it named is listed under a new one. A key of another folder or account is not ours to judge.
-    fn not_here(&self, selected: &Selected, item: &ItemKey) -> Result<Content, Fault> {
-        let folder = &selected.folder;
-        match Key::from_item(item) {
-            Some(key) if key.folder == *folder && Some(&key.account) == self.launcher.account.as_ref() => {
-                Ok(Content::Gone)
+        for (folder, items) in folders {
+            let (current, answers) = match self.opened(&folder).await? {
+                Opened::Yes(selected) => {
+                    let (current, stale) = split(&selected, items);
+                    // what a key of another UIDVALIDITY named is listed under a new one
+                    (current, stale.into_iter().map(|(_, item)| (item.key, Ok(Content::Gone))).collect())
+                }
+                Opened::Missing(error) | Opened::Refused(error) if !self.launcher.subfolders => return Err(error),
+                Opened::Missing(error) | Opened::Refused(error) => {
+                    let fail = |(_, item): (Key, Item)| (item.key, Err(error.fault().clone()));
+                    (Vec::new(), items.into_iter().map(fail).collect::<Vec<_>>())
+                }
+            };
+            for (key, content) in answers {
+                if out.send(Fetched { key, content }).await.is_err() {
+                    return Ok(false);
+                }
             }
-            _ => {
-                let text = text!(
-                    "the message {item} is not of the folder {folder}, which is the one being read",
-                    "le message {item} n'est pas du dossier {folder}, qui est celui que l'on lit"
-                );
-                Err(Fault::new(Code::Folder, text))
+            let wanted: BTreeMap<u32, Wanted> =
+                current.into_iter().map(|(key, item)| (key.uid, Wanted { key: item.key, size: item.size })).collect();
+            if !wanted.is_empty()
+                && Bodies::new(self.session().await?, spool, out, folder, wanted).bring().await?.is_err()
+            {
+                return Ok(false);
             }
         }
+        Ok(true)
+    }
+
+    /// A key of another folder or account is not ours to judge.
+    fn not_read(&self, item: &ItemKey) -> Fault {
+        let source = &self.launcher.source;
+        let text = text!(
+            "the message {item} is not of {source}, which is what is being read",
+            "le message {item} n'est pas de {source}, qui est ce que l'on lit"
+        );
+        Fault::new(Code::Folder, text)
     }
 
     async fn try_acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
@@ -230,7 +210,7 @@ impl Imap {
         let mut folders: BTreeMap<String, Vec<(Key, ItemKey)>> = BTreeMap::new();
         for item in batch {
             match Key::from_item(item) {
-                Some(key) if Some(&key.account) == self.launcher.account.as_ref() => {
+                Some(key) if key.account == self.account() => {
                     folders.entry(key.folder.clone()).or_default().push((key, item.clone()));
                 }
                 _ => done.push(item.clone()),
@@ -252,8 +232,26 @@ impl Imap {
             "{count} messages belong to another account than the one configured now; they are left as they are",
             "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
         );
-        let event = crate::event::Event::new(crate::event::Level::Warning, "imap_other_account", text);
-        self.events.emit(event.of(&self.launcher.name));
+        self.tell(Level::Warning, "imap_other_account", text);
+    }
+
+    fn tell(&self, level: Level, name: &'static str, text: Text) {
+        self.events.emit(Event::new(level, name, text).of(&self.launcher.name));
+    }
+
+    /// Waits in the connection that a cycle has left; `None` where there is none, or it is of no use.
+    async fn idle(&mut self, end: Instant) -> Option<Wake> {
+        self.begin();
+        let result = match (&mut self.session, &self.watch) {
+            (Some(session), Some(watch)) => idle::watch(session, watch, end).await.map(Some),
+            _ => Ok(None),
+        };
+        self.settle(result).unwrap_or_else(|error| {
+            let Text { en, fr } = &error.fault().text;
+            let text = text!("waiting for the next interval: {en}", "attente du prochain intervalle : {fr}");
+            self.tell(Level::Info, "imap_idle_ended", text);
+            None
+        })
     }
 }
 
@@ -267,7 +265,7 @@ impl Source for Imap {
 
     async fn count(&mut self) -> Result<u64, SourceError> {
         self.begin();
-        let result = self.open().await.map(|(_, selected)| u64::from(selected.exists));
+        let result = self.try_count().await;
         self.settle(result)
     }
 
@@ -306,11 +304,58 @@ impl Source for Imap {
     async fn finish(&mut self) -> Result<(), SourceError> {
         self.begin();
         // every change had its tagged OK already: nothing takes effect only now
-        if let Some(session) = self.session.take() {
+        let idles = self.launcher.idle && self.session.as_ref().is_some_and(|session| session.has("IDLE"));
+        if let Some(session) = self.session.take_if(|_| !idles) {
             session.close().await;
         }
         self.settle(Ok(()))
     }
+
+    async fn wait(&mut self, upto: Duration) -> Wake {
+        let end = Instant::now() + upto;
+        if let Some(wake) = self.idle(end).await {
+            return wake;
+        }
+        // the next discovery connects anew and lists everything that came meanwhile
+        tokio::time::sleep_until(end).await;
+        Wake::Deadline
+    }
+}
+
+/// Items with what their keys say.
+type Keyed = Vec<(Key, Item)>;
+
+/// Items whose key means something in the open folder, and the others.
+fn split(selected: &Selected, items: Keyed) -> (Keyed, Keyed) {
+    items.into_iter().partition(|(key, _)| key.uidvalidity == selected.uidvalidity)
+}
+
+/// Fingerprints of messages of the open folder; what has gone is left out.
+async fn identify(
+    session: &mut Session,
+    mut wanted: BTreeMap<u32, ItemKey>,
+) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+    let (asked, mut prints) = (wanted.len(), Vec::new());
+    for most in [HEADERS_TOGETHER, 1] {
+        let uids: Vec<u32> = wanted.keys().copied().collect();
+        let mut window = Window::new(sets(&uids, most), "(UID RFC822.SIZE BODY.PEEK[HEADER])");
+        while let Some((uid, incoming)) = window.next(session, None).await? {
+            if let Some(print) = read_fingerprint(&incoming.response)
+                && let Some(key) = wanted.remove(&uid)
+            {
+                prints.push((key, print));
+            }
+        }
+        // a refused command must not look like messages that have gone
+        let host = &session.wire.host;
+        if let Some(error) = window.refused.iter().find_map(|(_, status)| trouble::passing(host, status)) {
+            return Err(error);
+        }
+        if let Some((_, status)) = window.refused.first().filter(|_| most == 1 && wanted.len() == asked) {
+            return Err(trouble::refused(host, "UID FETCH", status));
+        }
+    }
+    Ok(prints)
 }
 
 /// Does `what` to messages of one folder, opening it for writing.
@@ -321,9 +366,15 @@ async fn change_in(
     what: &Disposition,
 ) -> Result<Vec<ItemKey>, SourceError> {
     let open = session.selected.as_ref().filter(|selected| selected.writable && selected.folder == folder).cloned();
-    let selected = match open {
-        Some(selected) => selected,
-        None => session.open_known(folder).await?,
+    let opened = match open {
+        Some(selected) => Opened::Yes(selected),
+        None => session.open_known(folder, true).await?,
+    };
+    let selected = match opened {
+        Opened::Yes(selected) => selected,
+        // its messages went with it
+        Opened::Missing(_) => return Ok(keys.into_iter().map(|(_, item)| item).collect()),
+        Opened::Refused(error) => return Err(error),
     };
     let host = &session.wire.host;
     if !selected.writable {
@@ -351,55 +402,6 @@ async fn change_in(
     Ok(stale.into_iter().chain(current).map(|(_, item)| item).collect())
 }
 
-/// UIDs from `next` on, ascending.
-async fn search_from(session: &mut Session, next: u32, criteria: &str) -> Result<Vec<u32>, SourceError> {
-    let range = if next > 1 { format!("UID {next}:*") } else { "ALL".to_owned() };
-    let mut uids = search(session, &format!("{range}{criteria}")).await?;
-    // `n:*` always names the last message, also where n is beyond it (RFC 3501, 6.4.8)
-    uids.retain(|&uid| uid >= next);
-    Ok(uids)
-}
-
-/// UID SEARCH; ascending, each once.
-async fn search(session: &mut Session, criteria: &str) -> Result<Vec<u32>, SourceError> {
-    let reply = session.run("UID SEARCH", &format!("UID SEARCH {criteria}")).await?;
-    let found = reply.data.into_iter().filter_map(|response| match response {
-        Response::Search(uids) => Some(uids),
-        _ => None,
-    });
-    let uids: BTreeSet<u32> = found.flatten().filter(|&uid| uid != 0).collect();
-    Ok(uids.into_iter().collect())
-}
-
-/// Those of `uids` that the server lists.
-async fn listed(session: &mut Session, uids: &[u32]) -> Result<BTreeSet<u32>, SourceError> {
-    let mut listed = BTreeSet::new();
-    for set in sets(uids, usize::MAX) {
-        listed.extend(search(session, &format!("UID {}", set.text)).await?);
-    }
-    Ok(listed)
-}
-
-/// Sizes of messages; one that the server does not tell is left out.
-async fn sizes(session: &mut Session, uids: &[u32]) -> Result<HashMap<u32, u64>, SourceError> {
-    let mut window = Window::new(sets(uids, SIZES_TOGETHER), "(UID RFC822.SIZE)");
-    let mut sizes = HashMap::new();
-    while let Some((uid, incoming)) = window.next(session, None).await? {
-        if let Some(size) = incoming.response.fetch().and_then(|fetch| fetch.number("RFC822.SIZE")) {
-            sizes.insert(uid, size);
-        }
-    }
-    if let Some((_, status)) = window.refused.first() {
-        if let Some(error) = trouble::passing(&session.wire.host, status) {
-            return Err(error);
-        }
-        let (host, said) = (&session.wire.host, trouble::words(status));
-        let text = text!("{host} does not tell sizes: {said}", "{host} ne donne pas les tailles : {said}");
-        session.warn("imap_sizes_refused", text);
-    }
-    Ok(sizes)
-}
-
 /// The fingerprint in an answer to what `identify` asks.
 fn read_fingerprint(response: &Response) -> Option<Fingerprint> {
     let fetch = response.fetch()?;
@@ -407,49 +409,7 @@ fn read_fingerprint(response: &Response) -> Option<Fingerprint> {
     Some(Fingerprint::of(header, fetch.number("RFC822.SIZE")))
 }
 
-/// How `since` is remembered in the cursor.
-fn since_text(since: Since) -> String {
-    match since {
-        Since::Date(day) => day.to_string(),
-        Since::Back(back) => format!("{}s", back.as_secs()),
-    }
-}
-
-/// The first day that is asked for. A duration counts back from now, and one day more for the zones of the world.
-fn since_day(since: Since) -> Option<jiff::civil::Date> {
-    match since {
-        Since::Date(day) => Some(day),
-        Since::Back(back) => {
-            let then = jiff::Timestamp::now().checked_sub(back.saturating_add(Duration::from_hours(24))).ok()?;
-            Some(then.to_zoned(jiff::tz::TimeZone::UTC).date())
-        }
-    }
-}
-
-/// `date` of RFC 3501, 9: `1-Feb-2026`.
-fn imap_date(day: jiff::civil::Date) -> String {
-    let month = MONTHS[usize::from(day.month().unsigned_abs()) - 1];
-    format!("{}-{month}-{}", day.day(), day.year())
-}
-
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// A server that says nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Sizes asked for in one command.
-const SIZES_TOGETHER: usize = 1000;
 /// Header blocks asked for in one command.
 const HEADERS_TOGETHER: usize = 100;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dates_are_written_as_the_rfc_wants_them() {
-        assert_eq!(imap_date(jiff::civil::date(2026, 2, 1)), "1-Feb-2026");
-        assert_eq!(since_day(Since::Date(jiff::civil::date(2025, 12, 31))), Some(jiff::civil::date(2025, 12, 31)));
-        let day = since_day(Since::Back(Duration::from_hours(48))).unwrap();
-        let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-        assert!(day.until(today).unwrap().get_days() >= 3);
-    }
-}

@@ -14,13 +14,6 @@ pub(super) fn connection(code: Code, text: Text) -> SourceError {
     SourceError::connection(Fault::new(code, text))
 }
 
-/// The configuration promises a server for this kind of launcher; without one there is nothing to connect to.
-pub(super) fn refused_address(launcher: &Launcher) -> SourceError {
-    let name = &launcher.name;
-    let text = text!("[{name}]: server = is missing", "[{name}] : il manque server =");
-    SourceError::Mailbox(Fault::new(Code::Config, text))
-}
-
 /// What a refused command means, where it means the same whatever the command was: `None` for a plain refusal.
 pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
     let said = &status.text;

@@ -8,16 +8,18 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroizing;
 
-use super::stream::Io;
 use super::trouble::connection;
+use crate::config::Launcher;
 use crate::delivery::spool::{Spool, SpoolWriter};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ItemKey, ServiceName};
 use crate::proto::imap::divert::{Divert, Overlong, Step};
 use crate::proto::imap::response::{Kind, Response, Status};
 use crate::source::SourceError;
+use crate::source::connect::{Io, secure};
 use crate::text;
 
 /// The connection.
@@ -36,6 +38,10 @@ pub(super) struct Wire {
     last_tag: u32,
     /// Why the server said good-bye.
     bye: Option<String>,
+    /// What must not be told, should the server repeat it.
+    hidden: Vec<Zeroizing<String>>,
+    /// Replies that could not be read so far.
+    unreadable: u32,
     /// Until the greeting was understood, an unreadable line means that this is no IMAP server.
     pub(super) greeted: bool,
 }
@@ -78,6 +84,8 @@ impl Wire {
             end: 0,
             last_tag: 0,
             bye: None,
+            hidden: Vec::new(),
+            unreadable: 0,
             greeted: false,
         }
     }
@@ -97,7 +105,7 @@ impl Wire {
 
     /// Sends a line that belongs to a command under way.
     pub(super) async fn send_raw(&mut self, line: &str) -> Result<(), SourceError> {
-        let bytes = zeroize::Zeroizing::new(format!("{line}\r\n"));
+        let bytes = Zeroizing::new(format!("{line}\r\n"));
         let write = async {
             self.stream.write_all(bytes.as_bytes()).await?;
             self.stream.flush().await
@@ -115,6 +123,32 @@ impl Wire {
         self.reply(&tag).await
     }
 
+    /// A command whose later lines the server asks for with `+`; `next` makes them of what it says there. They are
+    /// secrets.
+    pub(super) async fn dialogue(
+        &mut self,
+        first: &str,
+        mut next: impl FnMut(&str) -> Option<Zeroizing<String>>,
+    ) -> Result<Reply, SourceError> {
+        let tag = self.send(first).await?;
+        let (mut remarks, mut data) = (Vec::new(), Vec::new());
+        loop {
+            match self.next(None).await?.response {
+                Response::Status(status) if status.tag.as_ref() == Some(&tag) => {
+                    return Ok(Reply { status, remarks, data });
+                }
+                Response::Status(status) => remarks.push(status),
+                Response::Continue(said) => {
+                    if let Some(line) = next(&said) {
+                        self.hide(&line);
+                        self.send_raw(&line).await?;
+                    }
+                }
+                other => data.push(other),
+            }
+        }
+    }
+
     /// Reads up to the end of the command `tag`.
     pub(super) async fn reply(&mut self, tag: &str) -> Result<Reply, SourceError> {
         let (mut remarks, mut data) = (Vec::new(), Vec::new());
@@ -128,6 +162,31 @@ impl Wire {
                 other => data.push(other),
             }
         }
+    }
+
+    /// `text` is a secret that the server may repeat in what it says.
+    pub(super) fn hide(&mut self, text: &str) {
+        if text.len() >= SECRET_LEAST {
+            self.hidden.push(Zeroizing::new(text.to_owned()));
+        }
+    }
+
+    /// Begins TLS on this connection. What came behind the server's agreement did not come from it.
+    pub(super) async fn start_tls(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+        if self.start != self.end || !self.divert.is_idle() {
+            return Err(self.injected());
+        }
+        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
+        self.stream = secure(launcher, stream, self.patience).await?;
+        Ok(())
+    }
+
+    /// The next response, for which the server may take until `end`; `None` then.
+    pub(super) async fn next_before(&mut self, end: Instant) -> Result<Option<Response>, SourceError> {
+        let patience = std::mem::replace(&mut self.patience, FOR_EVER);
+        let result = timeout_at(end, self.next(None)).await;
+        self.patience = patience;
+        result.map_or(Ok(None), |incoming| incoming.map(|incoming| Some(incoming.response)))
     }
 
     /// The next response that can be read. A body goes to `spool`, and nowhere without one.
@@ -146,8 +205,8 @@ impl Wire {
                 }
                 Some(Step::BodyEnd) => {}
                 Some(Step::Response(text)) => match Response::parse(&text) {
-                    Some(response) => {
-                        self.note_bye(&response);
+                    Some(mut response) => {
+                        self.note_status(&mut response);
                         return Ok(Incoming { response, body });
                     }
                     None if !self.greeted => return Err(self.not_imap()),
@@ -171,22 +230,45 @@ impl Wire {
         }
     }
 
-    fn note_bye(&mut self, response: &Response) {
-        if let Response::Status(Status { kind: Kind::Bye, text, .. }) = response {
-            self.bye = Some(text.clone());
+    /// Nothing that a server says holds a secret of ours from here on.
+    fn note_status(&mut self, response: &mut Response) {
+        let Response::Status(status) = response else { return };
+        status.text = self.without_secrets(&status.text);
+        if let Some((_, rest)) = &mut status.code {
+            *rest = self.without_secrets(rest);
+        }
+        if status.kind == Kind::Bye {
+            self.bye = Some(status.text.clone());
         }
     }
 
+    fn without_secrets(&self, said: &str) -> String {
+        self.hidden.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "***"))
+    }
+
     /// A reply that cannot be read costs this reply alone.
-    fn unreadable(&self, text: &[u8]) {
+    fn unreadable(&mut self, text: &[u8]) {
+        self.unreadable += 1;
+        if self.unreadable > UNREADABLE_TOLD {
+            return;
+        }
         let host = &self.host;
-        let came: String =
-            String::from_utf8_lossy(text).chars().take(TOLD_LIMIT).flat_map(char::escape_debug).collect();
+        let came = self.without_secrets(&String::from_utf8_lossy(text));
+        let came: String = came.chars().take(TOLD_LIMIT).flat_map(char::escape_debug).collect();
         let text = text!(
             "{host} sent a reply that cannot be read and was passed over: {came}",
             "{host} a envoyé une réponse illisible, qui a été ignorée : {came}"
         );
         self.tell(Level::Warning, "imap_reply_unreadable", text);
+    }
+
+    fn injected(&self) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} sent text behind its agreement to TLS: somebody may stand in between; use tls = implicit",
+            "{host} a envoyé du texte après avoir accepté TLS : quelqu'un s'est peut-être interposé ; utilisez tls = implicit"
+        );
+        connection(Code::Tls, text)
     }
 
     fn overlong(&self, overlong: Overlong) -> SourceError {
@@ -267,4 +349,10 @@ pub(super) fn spool_fault(error: &io::Error) -> SourceError {
 const INPUT: usize = 16 << 10;
 /// Characters of an unreadable reply that are told.
 const TOLD_LIMIT: usize = 200;
+/// Unreadable replies that are told for each connection.
+const UNREADABLE_TOLD: u32 = 20;
+/// A shorter secret would be found in any sentence.
+const SECRET_LEAST: usize = 4;
+/// The limit is set elsewhere.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 const INCOMING: &str = "incoming";

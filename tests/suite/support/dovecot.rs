@@ -38,12 +38,12 @@ struct Ports {
 impl Dovecot {
     /// Starts a server without TLS.
     pub(crate) fn start() -> Self {
-        Self::launch(None)
+        Self::start_with(None, "")
     }
 
     /// Starts a server with this certificate chain and key on its TLS ports (and STARTTLS on the others).
     pub(crate) fn start_tls(cert: &Path, key: &Path) -> Self {
-        Self::launch(Some((cert, key)))
+        Self::start_with(Some((cert, key)), "")
     }
 
     /// IMAP without TLS.
@@ -114,19 +114,34 @@ impl Dovecot {
         fs::write(self.dir.path().join("users"), format!("{ACCOUNT}:{{PLAIN}}{password}\n")).unwrap();
     }
 
+    /// Gives the first messages of INBOX, in the order of their names, the first keyword, as Maildir writes it.
+    pub(crate) fn keyword(&self, keyword: &str, count: usize) {
+        let dir = self.maildir("INBOX");
+        fs::write(dir.join("dovecot-keywords"), format!("0 {keyword}\n")).unwrap();
+        give(&dir.join("dovecot-keywords"));
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(dir.join("cur")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files.iter().take(count) {
+            fs::hard_link(file, format!("{}a", file.display())).unwrap();
+            fs::remove_file(file).unwrap();
+        }
+    }
+
     /// What the server logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()
     }
 
-    fn launch(tls: Option<(&Path, &Path)>) -> Self {
+    /// Starts a server with lines of configuration of one's own at the end, where they count most.
+    pub(crate) fn start_with(tls: Option<(&Path, &Path)>, extra: &str) -> Self {
         let dir = tempfile::Builder::new().prefix("dovecot").tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         make_dir(&dir.path().join("mail"));
         fs::write(dir.path().join("users"), format!("{ACCOUNT}:{{PLAIN}}{PASSWORD}\n")).unwrap();
         let ports = Ports { imap: free_port(), imaps: free_port(), pop3: free_port(), pop3s: free_port() };
         let conf = dir.path().join("dovecot.conf");
-        fs::write(&conf, configuration(dir.path(), ports, tls)).unwrap();
+        fs::write(&conf, configuration(dir.path(), ports, tls) + extra).unwrap();
         let child = Command::new(program())
             .arg("-F")
             .arg("-c")
@@ -137,7 +152,7 @@ impl Dovecot {
             .spawn()
             .expect("dovecot: install dovecot-imapd and dovecot-pop3d");
         let mut server = Self { dir, child, ports, mails: 0 };
-        server.wait_until_it_accepts(tls.is_some());
+        server.wait_until_it_accepts(tls.is_some() && !extra.contains("ssl = no"));
         server
     }
 

@@ -1,0 +1,281 @@
+//! The way in: greeting, STARTTLS, login (RFC 3501, 6.1 and 6.2; RFC 2595).
+//!
+//! Not the mechanisms (`proto::sasl`). With `tls = starttls` nothing that came in clear counts: capabilities are
+//! forgotten, a server that is logged in already or sends more behind its agreement is refused (CVE-2021-39272,
+//! CVE-2021-33515), and one without STARTTLS gets no password.
+
+use zeroize::Zeroizing;
+
+use super::session::Session;
+use super::trouble::{connection, passing, words};
+use super::wire::Reply;
+use crate::config::Launcher;
+use crate::config::launcher::{Auth, Tls};
+use crate::model::{Code, Fault};
+use crate::proto::imap::names;
+use crate::proto::imap::response::{Kind, Response, Status};
+use crate::proto::sasl::{self, Exchange, Mechanism, SaslError};
+use crate::secret::Secret;
+use crate::source::SourceError;
+use crate::text;
+use crate::tls;
+
+/// How a login is done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The LOGIN command.
+    Command,
+    /// AUTHENTICATE.
+    Sasl(Mechanism),
+}
+
+impl Session {
+    /// From the greeting to the login.
+    pub(super) async fn enter(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+        let logged_in = self.greet().await?;
+        if launcher.tls == Tls::StartTls {
+            if logged_in {
+                return Err(self.logged_in_without_tls());
+            }
+            self.start_tls(launcher).await?;
+        }
+        if logged_in { Ok(()) } else { self.login(launcher).await }
+    }
+
+    /// The greeting; `true` where the server has logged us in already.
+    async fn greet(&mut self) -> Result<bool, SourceError> {
+        let Response::Status(status) = self.wire.next(None).await?.response else {
+            return Err(self.wire.not_imap());
+        };
+        match (&status.tag, status.kind) {
+            (None, Kind::Ok | Kind::Preauth) => {}
+            (None, Kind::Bye) => return Err(self.turned_away(&status)),
+            _ => return Err(self.wire.not_imap()),
+        }
+        self.wire.greeted = true;
+        if let Some(list) = status.code("CAPABILITY") {
+            self.learn(list.split_whitespace());
+        }
+        if self.capabilities.is_empty() {
+            self.ask_capabilities().await?;
+        }
+        Ok(status.kind == Kind::Preauth)
+    }
+
+    /// Goes over to TLS (RFC 3501, 6.2.1), and asks anew for what the server said in clear.
+    async fn start_tls(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+        if !self.has("STARTTLS") {
+            return Err(self.no_tls("STARTTLS"));
+        }
+        let reply = self.wire.command("STARTTLS").await?;
+        if reply.status.kind != Kind::Ok {
+            return Err(passing(&self.wire.host, &reply.status).unwrap_or_else(|| self.no_tls(&words(&reply.status))));
+        }
+        self.wire.start_tls(launcher).await?;
+        self.capabilities.clear();
+        self.ask_capabilities().await
+    }
+
+    async fn login(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+        let account = launcher.account.as_deref().unwrap_or_default();
+        let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
+        let way = self.way_in(launcher.auth)?;
+        let reply = match way {
+            Way::Sasl(mechanism) => self.authenticate(mechanism, account, password).await?,
+            Way::Command => self.login_command(account, password).await?,
+        };
+        if reply.status.kind != Kind::Ok {
+            return Err(self.login_refused(account, way, &reply.status));
+        }
+        self.learn_after_login(&reply).await
+    }
+
+    /// What was asked for; else the strongest that both sides have, the LOGIN command last, unless it is forbidden.
+    fn way_in(&self, asked: Auth) -> Result<Way, SourceError> {
+        let offered = || self.capabilities.iter().filter_map(|capability| capability.strip_prefix("AUTH="));
+        let disabled = self.has("LOGINDISABLED");
+        let asked = match asked {
+            Auth::Auto => match Mechanism::strongest(offered()) {
+                Some(mechanism) if mechanism != Mechanism::Login || disabled => return Ok(Way::Sasl(mechanism)),
+                _ if disabled => return Err(self.no_login()),
+                _ => return Ok(Way::Command),
+            },
+            Auth::Login | Auth::Apop if !disabled => return Ok(Way::Command),
+            Auth::Login | Auth::Apop if self.has("AUTH=LOGIN") => Mechanism::Login,
+            Auth::Login | Auth::Apop => return Err(self.no_login()),
+            // some take it that do not say so
+            Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
+            Auth::CramMd5 => Mechanism::CramMd5,
+            Auth::ScramSha256 => Mechanism::ScramSha256,
+        };
+        let list: Vec<&str> = offered().collect();
+        if list.contains(&asked.name()) { Ok(Way::Sasl(asked)) } else { Err(self.not_offered(asked, &list)) }
+    }
+
+    /// AUTHENTICATE, with the first message in the command where the server takes it (RFC 4959).
+    async fn authenticate(
+        &mut self,
+        mechanism: Mechanism,
+        account: &str,
+        password: &Secret,
+    ) -> Result<Reply, SourceError> {
+        let nonce = tls::nonce().ok_or_else(no_randomness)?;
+        let mut exchange = Exchange::new(mechanism, account, password, &nonce);
+        let mut line = Zeroizing::new(format!("AUTHENTICATE {}", mechanism.name()));
+        if self.has("SASL-IR")
+            && let Some(first) = exchange.initial()
+        {
+            let first = sasl::encode(&first);
+            self.wire.hide(&first);
+            line.push(' ');
+            line.push_str(&first);
+        }
+        let mut trouble = None;
+        let reply = self.wire.dialogue(&line, |challenge| {
+            let challenge = sasl::decode(challenge).ok_or(SaslError::Unexpected(mechanism.name()));
+            let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
+            // RFC 3501, 6.2.2: `*` gives up
+            Some(answer.map_or_else(
+                |error| {
+                    trouble = Some(error);
+                    Zeroizing::new("*".to_owned())
+                },
+                |answer| sasl::encode(&answer),
+            ))
+        });
+        let reply = reply.await?;
+        let outcome = match trouble {
+            Some(error) => Err(error),
+            None if reply.status.kind == Kind::Ok => exchange.finish(),
+            None => Ok(()),
+        };
+        outcome.map_err(|error| self.no_agreement(account, &error))?;
+        Ok(reply)
+    }
+
+    /// The LOGIN command; UTF-8 goes in literals, which is what servers without PLAIN mostly take.
+    async fn login_command(&mut self, account: &str, password: &Secret) -> Result<Reply, SourceError> {
+        let password = password.reveal();
+        if is_simple(account) && is_simple(password) {
+            let quoted = Zeroizing::new(names::quote(password));
+            self.wire.hide(quoted.trim_matches('"'));
+            let line = Zeroizing::new(format!("LOGIN {} {}", names::quote(account), *quoted));
+            return self.wire.command(&line).await;
+        }
+        let first = format!("LOGIN {{{}}}", account.len());
+        let later = [format!("{account} {{{}}}", password.len()), password.to_owned()];
+        let mut later = later.into_iter().map(Zeroizing::new);
+        self.wire.dialogue(&first, |_| later.next()).await
+    }
+
+    /// Capabilities may change with the login (RFC 3501, 6.2.3): in its reply, or asked for.
+    async fn learn_after_login(&mut self, reply: &Reply) -> Result<(), SourceError> {
+        self.capabilities.clear();
+        if let Some(list) = reply.status.code("CAPABILITY") {
+            self.learn(list.split_whitespace());
+        }
+        self.learn_from(reply);
+        if self.capabilities.is_empty() { self.ask_capabilities().await } else { Ok(()) }
+    }
+
+    fn login_refused(&self, account: &str, way: Way, status: &Status) -> SourceError {
+        let host = &self.wire.host;
+        if let Some(error) = passing(host, status) {
+            return error;
+        }
+        let said = words(status);
+        if status.kind != Kind::No {
+            let text =
+                text!("{host} does not understand the login: {said}", "{host} ne comprend pas la connexion : {said}");
+            return connection(Code::Protocol, text);
+        }
+        let (en, fr) = match way {
+            Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5) => (
+                "; `auth = plain` where the server cannot check it otherwise",
+                " ; `auth = plain` si le serveur ne sait pas le vérifier autrement",
+            ),
+            _ => ("", ""),
+        };
+        let text = text!(
+            "{host} refuses the login of {account}: {said}; check account and password (Gmail, Orange and others want an \
+             application password){en}",
+            "{host} refuse l'identification de {account} : {said} ; vérifiez le compte et le mot de passe (Gmail, Orange et d'autres \
+             exigent un mot de passe d'application){fr}"
+        );
+        SourceError::Credentials(Fault::new(Code::Credentials, text))
+    }
+
+    /// The exchange ended on our side: the server refuses, or says what the mechanism does not allow.
+    fn no_agreement(&self, account: &str, error: &SaslError) -> SourceError {
+        let (host, said) = (&self.wire.host, error.text());
+        let (en, fr) = (&said.en, &said.fr);
+        let text = text!("{host}: no login of {account}: {en}", "{host} : pas d'identification de {account} : {fr}");
+        match error {
+            SaslError::Refused(_) => SourceError::Credentials(Fault::new(Code::Credentials, text)),
+            _ => connection(Code::Protocol, text),
+        }
+    }
+
+    fn not_offered(&self, asked: Mechanism, offered: &[&str]) -> SourceError {
+        let (host, name, list) = (&self.wire.host, asked.name(), offered.join(", "));
+        let text = text!(
+            "{host} does not offer {name} (it has: {list}); correct `auth`, or leave it out",
+            "{host} ne propose pas {name} (il a : {list}) ; corrigez `auth`, ou retirez-le"
+        );
+        SourceError::Mailbox(Fault::new(Code::Config, text))
+    }
+
+    fn no_login(&self) -> SourceError {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host} takes no password on this connection (LOGINDISABLED); use tls = implicit or starttls, or another port",
+            "{host} n'accepte pas de mot de passe sur cette connexion (LOGINDISABLED) ; utilisez tls = implicit ou \
+             starttls, ou un autre port"
+        );
+        connection(Code::Protocol, text)
+    }
+
+    fn no_tls(&self, said: &str) -> SourceError {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host} has no STARTTLS ({said}): nothing was sent in clear; use tls = implicit (port 993) if the server has it",
+            "{host} n'a pas STARTTLS ({said}) : rien n'a été envoyé en clair ; utilisez tls = implicit (port 993) si le serveur \
+             le propose"
+        );
+        connection(Code::Tls, text)
+    }
+
+    fn logged_in_without_tls(&self) -> SourceError {
+        let host = &self.wire.host;
+        let text = text!(
+            "{host} says that we are logged in before TLS has begun (PREAUTH): somebody may stand in between; use tls = \
+             implicit",
+            "{host} nous dit identifiés avant que TLS ait commencé (PREAUTH) : quelqu'un s'est peut-être interposé ; \
+             utilisez tls = implicit"
+        );
+        connection(Code::Tls, text)
+    }
+
+    fn turned_away(&self, status: &Status) -> SourceError {
+        let (host, said) = (&self.wire.host, &status.text);
+        passing(host, status).unwrap_or_else(|| {
+            connection(Code::Connect, text!("{host} turns us away: {said}", "{host} refuse la connexion : {said}"))
+        })
+    }
+}
+
+fn no_password(launcher: &Launcher) -> SourceError {
+    let name = &launcher.name;
+    let text = text!("[{name}]: password = is missing", "[{name}] : il manque password =");
+    SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+fn no_randomness() -> SourceError {
+    let text = text!("the system gives no random numbers", "le système ne fournit pas de nombres aléatoires");
+    SourceError::Mailbox(Fault::new(Code::Config, text))
+}
+
+/// Printable ASCII, which a quoted string holds.
+fn is_simple(text: &str) -> bool {
+    text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
