@@ -119,6 +119,8 @@ pub(super) struct Cycle<'a> {
     /// Items that an earlier cycle recorded and this one published: counted, and not counted again when listed.
     recovered: HashSet<ItemKey>,
     names: FreeNames,
+    /// The `{key}`s of items that are being taken.
+    shorts: HashMap<ItemKey, String>,
     /// Items that failed before or were asked for again.
     again: HashMap<ItemKey, Again>,
     /// Rows that stand for a listed item already, where keys were reissued.
@@ -203,6 +205,7 @@ impl<'a> Cycle<'a> {
             stop,
             recovered: HashSet::new(),
             names: FreeNames::default(),
+            shorts: HashMap::new(),
             again: HashMap::new(),
             taken: Taken::default(),
             rekeyed: Vec::new(),
@@ -263,11 +266,12 @@ impl<'a> Cycle<'a> {
         let is_older = |print: Option<&Fingerprint>| {
             before.is_none_or(|before| print.and_then(|print| print.date).is_some_and(|date| date < before))
         };
+        let shorts = self.ledger.free_shorts(discovery.items.iter().map(own_short))?;
         let mut adopted: Vec<(ItemKey, String, Facts)> = Vec::new();
         for item in &discovery.items {
             let print = prints.get(&item.key);
             if is_older(print) {
-                let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
+                let short = shorts.get(&item.key).cloned().unwrap_or_default();
                 adopted.push((item.key.clone(), short, print.map(stage::facts_of).unwrap_or_default()));
             }
         }
@@ -431,7 +435,7 @@ impl<'a> Cycle<'a> {
         let entry = stage::too_large(self.launcher, &item.key, short, size);
         self.quarantine_whole(&entry, None)?;
         self.report.items.quarantined += 1;
-        self.ledger.record(&[entry])
+        self.ledger.record(&[entry]).map(drop)
     }
 
     /// Takes items: fetches and stages them at the same time, and in between records, publishes and confirms what
@@ -445,6 +449,7 @@ impl<'a> Cycle<'a> {
             self.raise_generation()?;
             boundary();
         }
+        self.shorts = self.ledger.free_shorts(items.iter().map(own_short))?;
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         let (spool, stop) = (self.spool.clone(), self.stop);
         let fetch = async {
@@ -491,7 +496,10 @@ impl<'a> Cycle<'a> {
 
     fn stage_fetched(&mut self, item: &Item, content: Result<Content, Fault>) -> Result<Option<Entry>, Fault> {
         let key = &item.key;
-        let short = self.ledger.free_short(key, &key.short(&item.hint))?;
+        let short = match self.shorts.remove(key) {
+            Some(short) => short,
+            None => self.ledger.free_short(key, &key.short(&item.hint))?,
+        };
         let body = match &content {
             Ok(Content::Mail { file, .. }) => Some(file.clone()),
             _ => None,
@@ -544,7 +552,7 @@ impl<'a> Cycle<'a> {
     }
 
     fn record(&mut self, entries: &[Entry]) -> Result<(), Fault> {
-        self.ledger.record(entries)?;
+        let recorded = self.ledger.record(entries)?;
         boundary();
         self.count(entries);
         for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
@@ -553,7 +561,6 @@ impl<'a> Cycle<'a> {
         if self.dry_run {
             return self.pretend(entries);
         }
-        let recorded = self.ledger.recorded()?;
         self.publish_recorded(&recorded)
     }
 
@@ -961,6 +968,11 @@ impl<'a> Cycle<'a> {
 /// Where a launcher's documents are staged: `staging`, else `.pertuis-staging` beside `deliver`.
 pub fn staging_root(launcher: &Launcher) -> PathBuf {
     launcher.staging.clone().unwrap_or_else(|| staging_beside(&launcher.deliver))
+}
+
+/// A listed item and the `{key}` that it has by itself.
+fn own_short(item: &Item) -> (&ItemKey, String) {
+    (&item.key, item.key.short(&item.hint))
 }
 
 /// Staged items that are recorded together.

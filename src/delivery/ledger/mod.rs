@@ -12,7 +12,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -219,6 +219,21 @@ pub struct Recorded {
     pub files: Vec<RecordedFile>,
 }
 
+impl Recorded {
+    fn of(id: i64, generation: u64, entry: &Entry) -> Self {
+        let (key, short, whole) = (entry.key.clone(), entry.short.clone(), entry.is_whole());
+        let files = entry.parts.iter().filter_map(RecordedFile::of).collect();
+        Self { id, key, short, generation, whole, documents: 0, in_part: false, files }.without_inside()
+    }
+
+    /// Counts the documents, and leaves out what is published with its folder.
+    fn without_inside(mut self) -> Self {
+        self.documents = self.files.iter().filter(|file| file.role.is_document()).count() as u64;
+        self.files.retain(|file| !file.staged.contains('/'));
+        self
+    }
+}
+
 /// A taken part of a recorded item, to be published by one rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedFile {
@@ -232,6 +247,14 @@ pub struct RecordedFile {
     pub name: String,
     /// The delivery directory it was recorded for.
     pub directory: PathBuf,
+}
+
+impl RecordedFile {
+    fn of(part: &Part) -> Option<Self> {
+        let Decision::Taken { staged, name, directory, .. } = &part.decision else { return None };
+        let (staged, name, directory) = (staged.clone(), name.clone(), directory.clone());
+        Some(Self { n: part.n, role: part.role, staged, name, directory })
+    }
 }
 
 /// An item whose `after` or `after_empty` has not been carried out.
@@ -310,6 +333,7 @@ impl Ledger {
     /// Says for each key, in order, whether it is to be taken.
     pub fn admit<'a>(&self, keys: impl IntoIterator<Item = &'a ItemKey>) -> Result<Vec<Admission>, Fault> {
         let sql = "SELECT retry OR stage = 'failed' FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
+        let _one = self.connection.unchecked_transaction().map_err(failed)?; // one lock for all of them
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         keys.into_iter()
             .map(|key| {
@@ -338,10 +362,17 @@ impl Ledger {
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)
     }
 
-    /// Records items with all their parts in one transaction.
-    pub fn record(&mut self, entries: &[Entry]) -> Result<(), Fault> {
+    /// Records items with all their parts in one transaction; answers what is to be published now.
+    pub fn record(&mut self, entries: &[Entry]) -> Result<Vec<Recorded>, Fault> {
         let (launcher, generation) = (self.launcher, self.generation()?);
-        self.write(|transaction| entries.iter().try_for_each(|entry| insert(transaction, launcher, generation, entry)))
+        let inserted: Vec<Inserted> = self.write(|transaction| {
+            entries.iter().map(|entry| insert(transaction, launcher, generation, entry)).collect()
+        })?;
+        if inserted.iter().any(|row| row.again) {
+            return self.recorded(); // parts of an item that came before may have been published
+        }
+        let rows = inserted.iter().zip(entries).filter(|(_, entry)| entry.stage == Stage::Recorded);
+        Ok(rows.map(|(row, entry)| Recorded::of(row.id, generation, entry)).collect())
     }
 
     /// Names promised to recorded files that may not have been published yet, in `directory`, whatever the launcher;
@@ -369,11 +400,10 @@ impl Ledger {
                 let files = files.query_map([id], recorded_file)?;
                 let files = files.collect::<Result<Vec<_>, _>>()?;
                 let in_part = files.iter().any(|(_, published)| *published);
-                let left = files.into_iter().filter(|(_, published)| !published).map(|(file, _)| file);
-                let (files, inside): (Vec<_>, Vec<_>) = left.partition(|file| !file.staged.contains('/'));
-                let documents = files.iter().chain(&inside).filter(|file| file.role.is_document()).count() as u64;
+                let left = files.into_iter().filter(|(_, published)| !published).map(|(file, _)| file).collect();
                 let (generation, whole) = (row.get(3)?, row.get(4)?);
-                Ok(Recorded { id, key, short, generation, whole, documents, in_part, files })
+                let recorded = Recorded { id, key, short, generation, whole, documents: 0, in_part, files: left };
+                Ok(recorded.without_inside())
             })
             .map_err(failed)?;
         rows.collect::<Result<_, _>>().map_err(failed)
@@ -432,6 +462,15 @@ impl Ledger {
         let sql = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
         let row = self.connection.query_row(sql, params![self.launcher, key.as_str()], |row| row.get(0));
         Ok(row.optional().map_err(failed)?.unwrap_or(0))
+    }
+
+    /// The `{key}`s of items, each with the one that it would have by itself: see [`free_short`](Self::free_short).
+    pub fn free_shorts<'a>(
+        &self,
+        items: impl IntoIterator<Item = (&'a ItemKey, String)>,
+    ) -> Result<HashMap<ItemKey, String>, Fault> {
+        let _one = self.connection.unchecked_transaction().map_err(failed)?; // one lock for all of them
+        items.into_iter().map(|(key, short)| Ok((key.clone(), self.free_short(key, &short)?))).collect()
     }
 
     /// The `{key}` of an item: its own where it has one already, else `short` unless another row has it (a file that left
@@ -509,7 +548,14 @@ fn recorded_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RecordedFile, boo
     Ok((file, row.get(5)?))
 }
 
-fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<()> {
+/// A row that was written.
+struct Inserted {
+    id: i64,
+    /// In the place of one that was there before.
+    again: bool,
+}
+
+fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<Inserted> {
     // a row of this key is there when the item failed before or was asked for again: it is written anew
     let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
@@ -518,13 +564,13 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
                 reason_fr) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
                 CASE WHEN ?20 THEN ?18 END, ?21)";
     let (facts, key) = (&entry.facts, entry.key.as_str());
-    let before: u32 = transaction
-        .prepare_cached(failures)?
-        .query_row(params![launcher, key], |row| row.get(0))
-        .optional()?
-        .unwrap_or(0);
-    let published = PublishedPart::of(transaction, launcher, key)?;
-    transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
+    let before: Option<u32> =
+        transaction.prepare_cached(failures)?.query_row(params![launcher, key], |row| row.get(0)).optional()?;
+    let mut published = Vec::new();
+    if before.is_some() {
+        published = PublishedPart::of(transaction, launcher, key)?;
+        transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
+    }
     transaction.prepare_cached(item)?.execute(params![
         launcher,
         key,
@@ -544,13 +590,14 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         facts.date.map(millis),
         facts.received.map(millis),
         now(),
-        if entry.stage == Stage::Failed { before + 1 } else { 0 },
+        if entry.stage == Stage::Failed { before.unwrap_or(0) + 1 } else { 0 },
         entry.settled,
         entry.reason.as_ref().map(|reason| &reason.fr),
     ])?;
     let id = transaction.last_insert_rowid();
     entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))?;
-    published.iter().try_for_each(|part| part.carry_over(transaction, id))
+    published.iter().try_for_each(|part| part.carry_over(transaction, id))?;
+    Ok(Inserted { id, again: before.is_some() })
 }
 
 /// A document that was published when a part of its item went to quarantine.

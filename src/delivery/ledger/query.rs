@@ -161,7 +161,7 @@ pub fn show(path: &Path, launcher: &str, key: &str) -> Result<Option<Sheet>, Fau
     let found = connection.query_row(&sql, params![launcher, key], |row| Ok((sheet(row)?, row.get::<_, i64>(24)?)));
     let Some((mut sheet, id)) = found.optional().map_err(failed)? else { return Ok(None) };
     let sql = "SELECT n, role, original_name, media_type, decision, filter, final, size, sha256 FROM part
-               WHERE item = ?1 ORDER BY n";
+               WHERE item = ?1 AND role NOT IN ('index', 'folder') ORDER BY n";
     let mut statement = connection.prepare(sql).map_err(failed)?;
     let parts = statement.query_map([id], sheet_part).map_err(failed)?;
     sheet.parts = parts.collect::<Result<_, _>>().map_err(failed)?;
