@@ -3,6 +3,7 @@
 pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod mails;
+pub(crate) mod pop3;
 pub(crate) mod postfix;
 pub(crate) mod proxy;
 pub(crate) mod service;
