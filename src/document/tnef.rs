@@ -144,11 +144,14 @@ struct Draft {
 impl Parse {
     /// Reads one attribute; `false` at the end.
     fn attribute(&mut self, reader: &mut Reader<'_>) -> Result<bool, Flaw> {
-        // a few bytes behind the last attribute are nothing that is missing
-        if reader.end - reader.at < HEADER {
+        let at = reader.at;
+        if reader.end - at < HEADER {
+            // a few bytes behind the last attribute are nothing that is missing, unless they begin another one
+            if reader.end > at && matches!(reader.bytes()?, [1 | 2]) {
+                self.damaged(at);
+            }
             return Ok(false);
         }
-        let at = reader.at;
         let ([level], id, length) = (reader.bytes()?, reader.u32()?, reader.u32()?);
         let range = match reader.range(length) {
             Ok(range) if matches!(level, 1 | 2) => range,
@@ -396,3 +399,94 @@ const LONGEST_STRING: u64 = 2048;
 
 /// A way of fewer bytes is read over rather than jumped.
 const NEAR: u64 = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn attribute(level: u8, id: u32, data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len()).unwrap();
+        [[level].as_slice(), &id.to_le_bytes(), &length.to_le_bytes(), data, b"\0\0"].concat()
+    }
+
+    fn property(kind: u16, id: u16, value: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(value.len()).unwrap();
+        let fill = vec![0; value.len().wrapping_neg() % 4];
+        [&kind.to_le_bytes(), &id.to_le_bytes(), [1, 0, 0, 0].as_slice(), &length.to_le_bytes(), value, &fill].concat()
+    }
+
+    fn begin() -> Vec<u8> {
+        let code_page = attribute(1, OEM_CODE_PAGE, &1252_u64.to_le_bytes());
+        [SIGNATURE.to_le_bytes().as_slice(), &[0, 0], &code_page].concat()
+    }
+
+    fn file(name: &[u8], data: &[u8]) -> Vec<u8> {
+        let title = attribute(2, ATTACH_TITLE, &[name, b"\0"].concat());
+        [attribute(2, ATTACH_REND_DATA, &[0; 14]), attribute(2, ATTACH_DATA, data), title].concat()
+    }
+
+    fn parsed(bytes: &[u8]) -> Tnef {
+        read(&mut Cursor::new(bytes), 100).unwrap_or_else(|flaw| panic!("{flaw:?}"))
+    }
+
+    #[test]
+    fn the_first_of_several_values_of_a_long_property_is_not_taken_for_the_whole() {
+        let two =
+            [&[0x1e, 0x10], [0x07, 0x37, 2, 0, 0, 0].as_slice(), &[2, 0, 0, 0], b"a\0\0\0", &[2, 0, 0, 0], b"b\0\0\0"];
+        let list = [[2, 0, 0, 0].as_slice(), &two.concat(), &property(BINARY, ATTACH_DATA_PROPERTY, b"data")].concat();
+        let tnef = parsed(&[begin(), attribute(2, ATTACHMENT_PROPERTIES, &list)].concat());
+        assert_eq!((tnef.attachments.len(), tnef.damage), (1, None));
+        assert_eq!(tnef.attachments[0].name.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn what_is_wrong_inside_one_attribute_costs_that_one_alone() {
+        let broken = attribute(2, ATTACHMENT_PROPERTIES, &[9, 0, 0, 0, 0x1e]);
+        let tnef = parsed(&[begin(), file(b"a", b"1"), broken, file(b"b", b"2")].concat());
+        let names: Vec<_> = tnef.attachments.iter().filter_map(|one| one.name.as_deref()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert!(tnef.damage.is_some());
+    }
+
+    #[test]
+    fn references_to_files_that_were_not_sent_are_none_that_are_missing() {
+        let by_method = |method: u8| {
+            let list = [1, 0, 0, 0, 0x03, 0, 0x05, 0x37, method, 0, 0, 0];
+            parsed(&[begin(), attribute(2, ATTACHMENT_PROPERTIES, &list)].concat())
+        };
+        assert_eq!((by_method(2).damage, by_method(7).damage), (None, None));
+        assert!(by_method(1).damage.is_some());
+    }
+
+    #[test]
+    fn a_cut_is_noticed_unless_it_falls_between_two_attributes() {
+        let title = attribute(2, ATTACH_TITLE, b"a\0");
+        let pieces = [attribute(2, ATTACH_REND_DATA, &[0; 14]), attribute(2, ATTACH_DATA, b"1234567"), title];
+        let whole = [begin(), pieces.concat()].concat();
+        let mut end = begin().len();
+        for piece in &pieces {
+            // the checksum is not missed
+            for cut in end + 1..end + piece.len() - 2 {
+                assert!(parsed(&whole[..cut]).damage.is_some(), "cut at {cut}");
+            }
+            end += piece.len();
+        }
+        assert_eq!(parsed(&whole).damage, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>, place: usize, value: u8) {
+            parsed(&[begin(), bytes.clone()].concat());
+            parsed(&[begin(), attribute(2, ATTACHMENT_PROPERTIES, &bytes)].concat());
+            let mut near = [begin(), file(b"a", b"1")].concat();
+            let place = place % near.len();
+            near[place] = value;
+            parsed(&near);
+        }
+    }
+}
