@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -51,27 +52,37 @@ pub fn run(
         wrong.iter().try_for_each(|mistake| writeln!(err, "{}", mistake.line(lang)))?;
         return Ok(1);
     }
-    let bars = Bars::new(options.json);
-    let env = Env { state: config.global.state.clone(), events: told(events, &bars) };
+    let (bars, quarantined) = (Bars::new(options.json), Quarantined::default());
+    let listed = (!options.json).then(|| Arc::clone(&quarantined));
+    let env = Env { state: config.global.state.clone(), events: told(events, &bars, listed) };
     let reports = cycles(&launchers, &env, options.dry_run);
     bars.end();
     if options.json {
         writeln!(out, "{}", serde_json::to_string(&Document { launchers: &reports })?)?;
     }
+    let quarantined = quarantined.lock().unwrap_or_else(PoisonError::into_inner);
     for report in &reports {
         tell(report, options, lang, out, err)?;
+        for (_, text) in quarantined.iter().filter(|(name, _)| *name == report.name) {
+            writeln!(out, "  {}", text.get(lang))?;
+        }
     }
     Ok(u8::from(!reports.iter().all(Report::is_success)))
 }
 
-/// What happens meanwhile: printed above the bars.
-fn told(events: &Events, bars: &Bars) -> Events {
+/// What went to quarantine: the launcher, and the sentence with the reason.
+type Quarantined = Arc<Mutex<Vec<(String, Text)>>>;
+
+/// What happens meanwhile: printed above the bars; what goes to quarantine is kept for the end where it is `listed`.
+fn told(events: &Events, bars: &Bars, listed: Option<Quarantined>) -> Events {
     let (events, above, shown) = (events.clone(), bars.clone(), bars.clone());
-    let sink = move |event: Event| {
+    let sink = move |event: Event| match (event.name, &listed, &event.service) {
         // the summary of a cycle is this command's own output
-        if !matches!(event.name, "cycle_done" | "cycle_failed") {
-            above.above(|| events.emit(event));
+        ("cycle_done" | "cycle_failed", _, _) => {}
+        ("item_quarantined", Some(list), Some(name)) => {
+            list.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_string(), event.text));
         }
+        _ => above.above(|| events.emit(event)),
     };
     Events::to(sink).watched(move |launcher, done, total| shown.show(launcher, done, total))
 }

@@ -20,7 +20,7 @@ use crate::launcher::{self, Env};
 use crate::model::{Code, Disposition, Fault};
 use crate::net::dial::{host_of, resolve};
 use crate::net::proxy;
-use crate::source::{Source, SourceError};
+use crate::source::Source;
 use crate::supervisor;
 use crate::text;
 use crate::text::{Lang, Text};
@@ -127,17 +127,19 @@ impl Walk<'_> {
             Err(fault) => return self.step(text!("login", "identification"), Err(fault)).map(drop),
         };
         if self.launcher.kind != Kind::Directory {
-            let login = limited(async { source.login().await.map_err(fault_of) }).await;
+            let login = limited(async { source.login().await.map_err(|error| error.fault().clone()) }).await;
             let account = Text::same(self.launcher.account.clone().unwrap_or_default());
             if !self.step(text!("login", "identification"), login.map(|()| account))? {
                 return Ok(());
             }
         }
-        let count = limited(async { source.count().await.map_err(fault_of) }).await;
+        let count = limited(async { source.count().await.map_err(|error| error.fault().clone()) }).await;
         let (folder, directory) = (self.launcher.source.clone(), self.launcher.kind == Kind::Directory);
-        let found = |count: u64| match directory {
-            true => text!("{folder}: {count} files", "{folder} : {count} fichiers"),
-            false => text!("{folder}: {count} messages", "{folder} : {count} messages"),
+        let found = |count: u64| {
+            if directory {
+                return text!("{folder}: {count} file(s)", "{folder} : {count} fichier(s)");
+            }
+            text!("{folder}: {count} message(s)", "{folder} : {count} message(s)")
         };
         self.step(text!("folder", "dossier"), count.map(found))?;
         close(source).await;
@@ -148,7 +150,8 @@ impl Walk<'_> {
     fn step(&mut self, step: Text, result: Result<Text, Fault>) -> io::Result<bool> {
         let (name, took) = (&self.launcher.name, self.began.elapsed().as_millis());
         let Text { en: step, fr: etape } = step;
-        match &result {
+        let well = result.is_ok();
+        match result {
             Ok(Text { en, fr }) => {
                 let text = text!("{name}: {step}: ok, {en} ({took} ms)", "{name} : {etape} : ok, {fr} ({took} ms)");
                 writeln!(self.out, "{}", text.get(self.lang))?;
@@ -165,7 +168,7 @@ impl Walk<'_> {
             }
         }
         self.began = Instant::now();
-        Ok(result.is_ok())
+        Ok(well)
     }
 }
 
@@ -234,10 +237,6 @@ async fn upgrade(stream: &mut TcpStream, command: &str, tag: &str) -> Result<(),
             return if agreed { Ok(()) } else { Err(Text::same(said)) };
         }
     }
-}
-
-fn fault_of(error: SourceError) -> Fault {
-    error.fault().clone()
 }
 
 /// A step that takes for ever is one that failed.

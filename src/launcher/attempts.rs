@@ -76,7 +76,8 @@ impl Source for Careful {
     async fn login(&mut self) -> Result<(), SourceError> {
         self.may_try()?;
         let result = self.source.login().await;
-        self.note(result, true)
+        // a source with no login of its own says yes to this, too
+        self.note(result, false)
     }
 
     async fn count(&mut self) -> Result<u64, SourceError> {

@@ -880,13 +880,15 @@ impl<'a> Cycle<'a> {
         *(if whole { &mut items.delivered } else { &mut items.quarantined }) += 1;
     }
 
-    /// Puts a whole item into quarantine; a dry run only counts it.
+    /// Puts a whole item into quarantine; a dry run only says so.
     pub(super) fn quarantine_whole(&mut self, entry: &Entry, body: Option<&SpoolFile>) -> Result<(), Fault> {
-        if self.dry_run {
-            return Ok(());
-        }
         let Entry { short, reason, .. } = entry;
         let Text { en, fr } = reason.clone().unwrap_or_else(|| Text::same(""));
+        if self.dry_run {
+            let text = text!("{short}: would go to quarantine: {en}", "{short} : irait en quarantaine : {fr}");
+            self.tell(Level::Notice, "item_quarantined", text);
+            return Ok(());
+        }
         let body = body.map(|file| (file, stage::extension(self.launcher)));
         let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;

@@ -112,13 +112,11 @@ impl Due {
 }
 
 async fn rest(source: Option<&mut (dyn Source + 'static)>, left: Duration) -> Wake {
-    match source {
-        Some(source) => source.wait(left).await,
-        None => {
-            sleep(left).await;
-            Wake::Deadline
-        }
+    if let Some(source) = source {
+        return source.wait(left).await;
     }
+    sleep(left).await;
+    Wake::Deadline
 }
 
 /// Launchers that start together, or have one time, do not knock together.

@@ -35,4 +35,4 @@ pub fn prove_staging(launcher: &Launcher, state: &Path) -> Result<PathBuf, Fault
 }
 
 /// Enough to need room on the volume.
-const PROOF: usize = 64 * 1024;
+const PROOF: usize = 16 * 1024;

@@ -67,7 +67,7 @@ fn a_healthy_launcher_is_walked_through_and_nothing_changes() {
         assert!(line.starts_with(&format!("factures: {step}: ok, ")) && line.ends_with(" ms)"), "{line}");
     }
     assert!(out.contains("chain and name verified") && out.contains("days left"), "{out}");
-    assert!(out.contains("INBOX: 3 messages"), "{out}");
+    assert!(out.contains("INBOX: 3 message(s)"), "{out}");
     assert!(stage.server.messages("INBOX").iter().all(|(flags, _)| flags.is_empty()));
     assert_eq!(fs::read_dir(stage.site.cold()).unwrap().count(), 0);
     let left = |dir: std::path::PathBuf| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).next().unwrap();
@@ -147,7 +147,7 @@ fn a_directory_needs_no_connection_and_speaks_french() {
     let said = out(&output);
     assert_eq!(output.status.code(), Some(0), "{said}{}", err(&output));
     assert_eq!(said.lines().count(), 3, "{said}");
-    assert!(said.contains("dépôt : dossier : ok") && said.contains("1 fichiers"), "{said}");
+    assert!(said.contains("dépôt : dossier : ok") && said.contains("1 fichier(s)"), "{said}");
     fs::remove_dir_all(&drop).unwrap();
     let output = site.run(&["test"]);
     assert_eq!(output.status.code(), Some(1));

@@ -47,3 +47,26 @@ fn a_refused_password_is_tried_three_times_and_a_changed_one_at_once() {
     assert_eq!(report["error"], Value::Null, "{report}");
     assert_eq!(fs::read_dir(site.path("state/attempts")).unwrap().count(), 0);
 }
+
+#[test]
+fn fetch_says_why_something_is_in_quarantine() {
+    let site = Site::new();
+    let drop = site.path("drop");
+    fs::create_dir(&drop).unwrap();
+    fs::write(drop.join("big.pdf"), vec![0; 5000]).unwrap();
+    site.write_ini(&format!(
+        "[scans]\nlauncher = directory\nsource = {}\ndeliver = COLD\nsettle = 0\nmax_size = 1K\n",
+        drop.display()
+    ));
+    for (arguments, words) in
+        [(&["fetch", "--dry-run"][..], "would go to quarantine: "), (&["fetch"], "in quarantine: ")]
+    {
+        let output = site.run(arguments);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines();
+        assert!(lines.next().unwrap().starts_with("scans: 1 found, 0 delivered"), "{text}");
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with("  ") && line.contains(words), "{text}");
+        assert_eq!(output.status.code(), Some(0), "{text}");
+    }
+}
