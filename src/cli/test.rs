@@ -122,10 +122,7 @@ impl Walk<'_> {
 
     /// Login and folder.
     async fn mailbox(&mut self, env: &Env) -> io::Result<()> {
-        let mut source = match launcher::source_to_test(&self.launcher, env) {
-            Ok(source) => source,
-            Err(fault) => return self.step(text!("login", "identification"), Err(fault)).map(drop),
-        };
+        let mut source = launcher::source_to_test(&self.launcher, env);
         if self.launcher.kind != Kind::Directory {
             let login = limited(async { source.login().await.map_err(|error| error.fault().clone()) }).await;
             let account = Text::same(self.launcher.account.clone().unwrap_or_default());

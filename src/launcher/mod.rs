@@ -38,7 +38,7 @@ use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
 use crate::event::{Cycle, Event, Events, Level};
-use crate::model::{Code, Disposition, Fault};
+use crate::model::{Code, Disposition};
 use crate::source::Source;
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
@@ -56,30 +56,30 @@ pub struct Env {
 
 /// The source of a launcher; a fault is one of its certificates. Refused logins are counted, and after too many of them
 /// it does not log in for a while.
-pub fn source(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
+pub fn source(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     careful(launcher, env, false)
 }
 
 /// The same for a try on purpose: it logs in whatever was refused before.
-pub fn source_to_test(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
+pub fn source_to_test(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     careful(launcher, env, true)
 }
 
-fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Result<Box<dyn Source>, Fault> {
-    let source = bare(launcher, env)?;
+fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> {
+    let source = bare(launcher, env);
     if launcher.password.is_none() {
-        return Ok(source);
+        return source;
     }
-    Ok(Box::new(Careful::new(source, launcher, &env.state, &env.events, on_purpose)))
+    Box::new(Careful::new(source, launcher, &env.state, &env.events, on_purpose))
 }
 
 /// A new kind of launcher is one line here.
-fn bare(launcher: &Launcher, env: &Env) -> Result<Box<dyn Source>, Fault> {
-    Ok(match launcher.kind {
+fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
+    match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
         Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
-    })
+    }
 }
 
 /// One cycle with a source of its own: `fetch`.
@@ -92,10 +92,7 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
     }
     let launcher = &launcher;
     let began = Instant::now();
-    let outcome = match source(launcher, env) {
-        Ok(mut source) => cycle(launcher, env, source.as_mut(), dry_run, stop).await,
-        Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },
-    };
+    let outcome = cycle(launcher, env, source(launcher, env).as_mut(), dry_run, stop).await;
     tell(launcher, env, &outcome, began.elapsed());
     outcome
 }
@@ -115,15 +112,9 @@ pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
             () = due.wait(waiting) => {}
         }
         let began = Instant::now();
-        let source = kept.take().map_or_else(|| source(&launcher, &env), Ok);
-        let outcome = match source {
-            Ok(mut source) => {
-                let outcome = cycle(&launcher, &env, source.as_mut(), false, &stop).await;
-                kept = (outcome.report.error.is_none()).then_some(source);
-                outcome
-            }
-            Err(fault) => Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval },
-        };
+        let mut source = kept.take().unwrap_or_else(|| source(&launcher, &env));
+        let outcome = cycle(&launcher, &env, source.as_mut(), false, &stop).await;
+        kept = (outcome.report.error.is_none()).then_some(source);
         tell(&launcher, &env, &outcome, began.elapsed());
         due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }

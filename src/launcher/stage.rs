@@ -128,7 +128,9 @@ impl Cycle<'_> {
         parts: &mut Vec<Part>,
     ) -> Result<(), Fault> {
         let staged = self.copy_message(item, naming.short, file).inspect_err(|_| self.discard(parts))?;
-        parts.iter_mut().for_each(|part| part.n += 1);
+        for part in parts.iter_mut() {
+            part.n += 1;
+        }
         let name = naming.message(facts);
         let named = Named { n: 1, role: Role::Message, name: &name, sha256: staged.sha256 };
         let decision = self.taken(staged, naming.document(facts, &named));

@@ -452,7 +452,7 @@ async fn a_file_that_came_back_can_be_adopted() {
     crate::delivery::replace(&drop.join("a.pdf"), &aside).unwrap();
     bench.fetch().await;
     crate::delivery::replace(&aside, &drop.join("a.pdf")).unwrap();
-    let mut source = source(&bench.launcher, &bench.env).unwrap();
+    let mut source = source(&bench.launcher, &bench.env);
     assert_eq!(adopt(&bench.launcher, &bench.env, source.as_mut(), None).await.unwrap(), 1);
     assert_eq!(bench.fetch().await.items.already, 1);
 }

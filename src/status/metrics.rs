@@ -1,4 +1,4 @@
-//! `/metrics`: the table as OpenMetrics text, with the names of the contract (section 4).
+//! `/metrics`: the table as `OpenMetrics` text, with the names of the contract (section 4).
 //!
 //! Written anew for each request from the one table: a section that is gone leaves no series behind, one that is there
 //! has all of its series from the start. Labels are section names and words of ours, never accounts or file names.
@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::{Record, Status, Table, Tunnel};
 
-/// The media type of OpenMetrics 1.0.
+/// The media type of `OpenMetrics` 1.0.
 pub(super) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Status {

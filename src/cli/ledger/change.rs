@@ -84,7 +84,7 @@ impl Desk<'_> {
         let before = before.and_then(|day| day.to_zoned(TimeZone::system()).ok()).map(|day| day.timestamp().into());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let adopted = runtime.block_on(async {
-            let mut source = launcher::source(launcher, &env)?;
+            let mut source = launcher::source(launcher, &env);
             launcher::adopt(launcher, &env, source.as_mut(), before).await
         });
         if let Ok(count) = &adopted {

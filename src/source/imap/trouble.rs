@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::config::Launcher;
 use crate::model::{Code, Fault};
 use crate::proto::imap::response::{Kind, Status};
 use crate::source::SourceError;

@@ -195,9 +195,11 @@ impl Desk {
             Sign::Alive(name) => self.book.alive(&name),
             Sign::Cycle(name, fault) => {
                 // what became due before this cycle ended is told before its end
-                self.book.due().into_iter().for_each(|notice| self.post(&notice));
-                let clear = self.book.cycle(&name, fault.as_ref());
-                clear.into_iter().for_each(|notice| self.post(&notice));
+                let mut notices = self.book.due();
+                notices.extend(self.book.cycle(&name, fault.as_ref()));
+                for notice in notices {
+                    self.post(&notice);
+                }
             }
             Sign::Follow(orders) => {
                 let Orders { watches, targets, carrier } = *orders;
@@ -271,10 +273,8 @@ impl Desk {
             return;
         }
         let path = self.path.clone();
-        let (open, written) = match tokio::task::spawn_blocking(move || (write(&path, &open), open)).await {
-            Ok((written, open)) => (open, written),
-            Err(_) => return,
-        };
+        let writing = tokio::task::spawn_blocking(move || (write(&path, &open), open));
+        let Ok((written, open)) = writing.await else { return };
         match written {
             Ok(()) => (self.saved, self.unsaved) = (open, false),
             Err(error) if !self.unsaved => {
