@@ -20,7 +20,7 @@ use super::*;
 use crate::config::pattern::Pattern;
 use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::spool::Spool;
-use crate::model::{Digest, Disposition, ItemKey};
+use crate::model::{Digest, Disposition, Fault, ItemKey};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, SourceError};
 
 /// A mailbox in memory: messages by key, and what is to go wrong.
