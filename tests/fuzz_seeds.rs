@@ -31,6 +31,11 @@ fn imap_talks_keep_their_properties() {
 }
 
 #[test]
+fn pop3_talks_keep_their_properties() {
+    replay("pop3", properties::pop3);
+}
+
+#[test]
 fn messages_keep_their_properties() {
     replay("mime", properties::mime);
 }

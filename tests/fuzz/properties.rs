@@ -18,6 +18,9 @@ use pertuis::proto::imap::divert::{Divert, LINE_LIMIT, LITERAL_LIMIT, Overlong, 
 use pertuis::proto::imap::names::{decode, encode, find, quote, server_name, show};
 use pertuis::proto::imap::response::{Response, Status, Value, values};
 use pertuis::proto::imap::sets::{SET_LIMIT, sets};
+use pertuis::proto::pop3::listing::{Capabilities, UIDL_LIMIT, size, unique_id};
+use pertuis::proto::pop3::replies::{Expect, Overlong as LongStatus, Replies, Step as Reply};
+use pertuis::proto::pop3::status::{Status as PopStatus, timestamp};
 use pertuis::text::{Lang, Text};
 
 /// The configuration: mistakes stand inside the file, no section is lost, no secret is shown, and neither line ends
@@ -152,6 +155,30 @@ fn readable(response: &[u8]) {
     for item in ["BODY[]", "FLAGS", "RFC822.SIZE"] {
         fetch.get(item);
         fetch.number(item);
+    }
+}
+
+/// POP3: the first byte says which commands are answered with a body and where the talk is cut, the rest is what the
+/// server sends. However it is cut, the same comes out; no status line grows beyond its limit, and no list breaks its
+/// reader.
+pub(crate) fn pop3(bytes: &[u8]) {
+    let Some((&seed, talk)) = bytes.split_first() else { return };
+    let whole = replies(seed, [talk]);
+    assert_eq!(replies(seed, talk.chunks(1)), whole, "one byte at a time");
+    assert_eq!(replies(seed, pieces(talk, seed)), whole, "cut by {seed}");
+    let bodies: usize = whole.bodies.iter().map(Vec::len).sum();
+    assert!(bodies + whole.lines.iter().map(Vec::len).sum::<usize>() <= talk.len(), "more came out than went in");
+    let mut capabilities = Capabilities::default();
+    for line in whole.lines.iter().map(Vec::as_slice).chain(talk.split(|&byte| byte == b'\n')) {
+        if let Some(status) = PopStatus::parse(line) {
+            assert!(!status.text.contains(char::is_control), "{status:?}");
+            assert!(timestamp(&status.text).is_none_or(|stamp| stamp.bytes().all(|byte| byte.is_ascii_graphic())));
+        }
+        capabilities.learn(line);
+        assert!(size(line).is_none_or(|(number, _)| number > 0));
+        if let Some((number, id)) = unique_id(line) {
+            assert!(number > 0 && id.is_none_or(|id| !id.is_empty() && id.len() <= UIDL_LIMIT));
+        }
     }
 }
 
@@ -489,3 +516,39 @@ const SECRET: &str = "s3cr3t";
 
 /// Folded names of the option that is a secret.
 const PASSWORDS: [&str; 2] = ["password", "motdepasse"];
+
+/// What came out of POP3's machine.
+#[derive(Debug, Default, PartialEq)]
+struct Answers {
+    lines: Vec<Vec<u8>>,
+    bodies: Vec<Vec<u8>>,
+    whole: usize,
+    end: Option<LongStatus>,
+}
+
+fn replies<'a>(seed: u8, pieces: impl IntoIterator<Item = &'a [u8]>) -> Answers {
+    let mut machine = Replies::default();
+    for n in 0..1000 {
+        machine.expect(if (seed >> (n % 8)) & 1 == 1 { Expect::Body } else { Expect::Line });
+    }
+    let mut answers = Answers::default();
+    for mut input in pieces {
+        loop {
+            match machine.step(&mut input) {
+                Ok(None) => break,
+                Ok(Some(Reply::Status(line))) => {
+                    answers.lines.push(line);
+                    answers.bodies.push(Vec::new());
+                }
+                Ok(Some(Reply::Body(bytes))) => answers.bodies.last_mut().expect("a status").extend_from_slice(bytes),
+                Ok(Some(Reply::BodyEnd)) => answers.whole += 1,
+                Err(overlong) => {
+                    answers.end = Some(overlong);
+                    return answers;
+                }
+            }
+        }
+        assert!(input.is_empty());
+    }
+    answers
+}

@@ -339,3 +339,37 @@ fn every_login_works_and_the_strongest_is_taken_by_itself() {
         assert_eq!(refusal(&site).0, "credentials", "{auth}");
     }
 }
+
+#[test]
+#[ignore = "long"]
+fn ten_thousand_new_ids_bring_nothing_again() {
+    let (site, server, expected) = scripted(0..10_000, "");
+    assert_eq!(fetched(&site), (10_000, 0, 0));
+    server.script().messages.iter_mut().for_each(|message| message.uidl.insert_str(0, "new-"));
+    server.script().messages.reverse();
+    assert_eq!(fetched(&site), (0, 10_000, 0));
+    assert_eq!((server.count("TOP"), server.count("RETR")), (10_000, 10_000), "no body twice");
+    assert_eq!(site.delivered(), expected);
+}
+
+#[test]
+#[ignore = "long"]
+fn three_thousand_mails_come_through_a_real_server() {
+    let (site, mut server) = dovecot("implicit", "after = delete");
+    let expected = fill(&mut server, 0..3000);
+    assert_eq!(fetched(&site), (3000, 0, 0), "{}", server.log());
+    assert_eq!(site.delivered(), expected);
+    assert_eq!(server.messages("INBOX").len(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hundred_and_fifty_megabytes_pass_in_less_than_48_megabytes_of_memory() {
+    let (site, mut server) = dovecot("implicit", "max_size = 300M");
+    let content = bytes(1, 110 << 20);
+    server.deliver(&mail("Plan cadastral", &[("plan.pdf", &content)]));
+    let peak = crate::fetch::peak_of_fetch(&site);
+    assert_eq!(site.delivered(), BTreeMap::from([(Digest::of(&content), 1)]));
+    eprintln!("peak memory {} MiB", peak >> 20);
+    assert!(peak > 0 && peak < 48 << 20, "{peak} bytes");
+}

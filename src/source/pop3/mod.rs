@@ -66,6 +66,8 @@ impl Pop3 {
     async fn session(&mut self) -> Result<&mut Session, SourceError> {
         let mut session = match self.session.take() {
             Some(session) => session,
+            // its marks are lost: a new session would end well and delete nothing of it
+            None if self.marked => return Err(self.lost()),
             None => Session::open(&self.launcher, self.patience).await?,
         };
         session.mailbox(&self.account()).await?;
@@ -171,6 +173,7 @@ impl Pop3 {
         if foreign > 0 {
             self.foreign(foreign);
         }
+        self.session().await?;
         self.marked = true;
         let session = self.session().await?;
         let listed = session.numbers_of(batch);
@@ -206,18 +209,21 @@ impl Pop3 {
 
     /// Closes; what was marked is deleted only now.
     async fn try_finish(&mut self) -> Result<(), SourceError> {
+        let marked = std::mem::take(&mut self.marked);
         match self.session.take() {
             Some(session) => session.close().await,
-            None if std::mem::take(&mut self.marked) => {
-                let host = self.launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
-                let text = text!(
-                    "{host}: the session ended before its QUIT: nothing was deleted, and will be by a later cycle",
-                    "{host} : la session s'est terminée avant son QUIT : rien n'a été supprimé ; un prochain cycle le fera"
-                );
-                Err(connection(Code::Connect, text))
-            }
+            None if marked => Err(self.lost()),
             None => Ok(()),
         }
+    }
+
+    fn lost(&self) -> SourceError {
+        let host = self.launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
+        let text = text!(
+            "{host}: the session ended before its QUIT: nothing was deleted, and will be by a later cycle",
+            "{host} : la session s'est terminée avant son QUIT : rien n'a été supprimé ; un prochain cycle le fera"
+        );
+        connection(Code::Connect, text)
     }
 }
 

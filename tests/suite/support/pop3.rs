@@ -53,35 +53,6 @@ impl Script {
     }
 }
 
-#[derive(Clone)]
-pub(crate) struct Message {
-    pub(crate) uidl: String,
-    pub(crate) bytes: Vec<u8>,
-}
-
-impl Script {
-    /// A server like today's.
-    pub(crate) fn new(messages: Vec<Message>) -> Self {
-        Self {
-            messages,
-            greeting: "+OK ready".into(),
-            capa: Some(vec!["TOP", "UIDL", "USER", "PIPELINING", "STLS"]),
-            refused: Vec::new(),
-            size_error: 0,
-            cut: None,
-            hang_up: None,
-            behind_stls: b"",
-            endless: false,
-            log: Vec::new(),
-        }
-    }
-
-    /// How many commands began so.
-    pub(crate) fn count(&self, verb: &str) -> usize {
-        self.log.iter().filter(|line| line.starts_with(verb)).count()
-    }
-}
-
 /// The server; it ends with the test's process.
 pub(crate) struct Pop3Server {
     pub(crate) address: SocketAddr,
