@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod deliver;
+mod disks;
 mod fetch;
 mod imap;
 mod mails;
+mod memory;
 mod pop3;
 mod probe;
 mod proxy;
+mod rough;
 mod schedule;
 mod seeing;
 mod service;

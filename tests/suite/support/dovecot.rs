@@ -128,6 +128,12 @@ impl Dovecot {
         }
     }
 
+    /// How many messages a folder has, also while they are being deleted.
+    pub(crate) fn count(&self, folder: &str) -> usize {
+        let dir = self.maildir(folder);
+        ["new", "cur"].iter().filter_map(|part| fs::read_dir(dir.join(part)).ok()).map(Iterator::count).sum()
+    }
+
     /// What the server logged.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("dovecot.log")).unwrap_or_default()
@@ -203,8 +209,8 @@ auth_mechanisms = plain login
 mail_location = maildir:{base}/mail/%u
 first_valid_uid = 1
 first_valid_gid = 1
-# two sides of a test may log in often
-mail_max_userip_connections = 100
+# a test may log in often, and wait in a hundred sessions at once
+mail_max_userip_connections = 300
 passdb {{
   driver = passwd-file
   args = {base}/users
@@ -218,6 +224,7 @@ namespace inbox {{
   separator = /
 }}
 service imap-login {{
+  service_count = 0
   inet_listener imap {{
     port = {imap}
   }}
@@ -227,6 +234,7 @@ service imap-login {{
   }}
 }}
 service pop3-login {{
+  service_count = 0
   inet_listener pop3 {{
     port = {pop3}
   }}
