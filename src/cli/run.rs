@@ -101,8 +101,17 @@ impl Service {
             daemon.started()?;
         }
         platform::notify(Phase::Ready);
+        let often = platform::watchdog().map_or(STATUS, |limit| STATUS.min(limit / 2)).max(LAST_MOMENT / 10);
+        let mut beat = tokio::time::interval(often);
         loop {
-            match signals.next().await {
+            let request = tokio::select! {
+                request = signals.next() => request,
+                _ = beat.tick() => {
+                    platform::tell_alive(&supervisor.status().summary());
+                    continue;
+                }
+            };
+            match request {
                 Request::Stop(signal) => {
                     self.say_goodbye(signal);
                     break;
@@ -230,5 +239,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long the tunnels have to listen before the start counts as done all the same.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// How often the service manager gets a line about everything.
+const STATUS: Duration = Duration::from_secs(30);
 
 const LAST_MOMENT: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -176,6 +177,18 @@ pub fn notify(phase: Phase) {
     };
     // a service manager that does not listen changes nothing for us
     drop(told);
+}
+
+/// How often the service manager wants to hear that the service lives (`WatchdogSec=`); `None`: it does not.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// Tells the service manager that the service lives, and `summary` for `systemctl status`.
+pub fn tell_alive(summary: &str) {
+    use sd_notify::NotifyState;
+    // a service manager that does not listen changes nothing for us
+    let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(summary)]);
 }
 
 const MARK: &str = "PERTUIS_DAEMON";

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::{Phase, Request};
 
@@ -76,3 +77,11 @@ impl Daemon {
 
 /// Nobody to tell.
 pub fn notify(_phase: Phase) {}
+
+/// There is no service manager to be told.
+pub fn watchdog() -> Option<Duration> {
+    None
+}
+
+/// There is no service manager to be told.
+pub fn tell_alive(_summary: &str) {}

@@ -120,7 +120,7 @@ impl Status {
     }
 
     /// One line about everything, for the service manager.
-    pub fn summary(&self) -> Text {
+    pub fn summary(&self) -> String {
         let unready = self.unready();
         let table = self.lock();
         let (tunnels, launchers) = (table.tunnels.len(), table.launchers.len());
@@ -130,10 +130,11 @@ impl Status {
             names if names.is_empty() => (String::new(), String::new()),
             names => (format!("; not ready: {names}"), format!(" ; pas prêts : {names}")),
         };
-        text!(
+        let text = text!(
             "{tunnels} tunnels, {open} connections, {launchers} launchers{en}",
             "{tunnels} tunnels, {open} connexions, {launchers} lanceurs{fr}"
-        )
+        );
+        text.get(table.lang).to_owned()
     }
 
     fn lang(&self) -> Lang {

@@ -226,7 +226,10 @@ fn readyz_names_who_is_not_ready_and_healthz_never_minds() {
     let port = taken.local_addr().unwrap().port();
     let tunnel = format!("[busy]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
     let off = scanner(&site, "off");
-    site.write_ini(&format!("metrics = 127.0.0.1:0\n{tunnel}{}{off}enabled = no\n", scanner(&site, "scans")));
+    site.write_ini(&format!(
+        "debug = info\nmetrics = 127.0.0.1:0\n{tunnel}{}{off}enabled = no\n",
+        scanner(&site, "scans")
+    ));
     let service = Service::up(&site);
     let at = pages(&service, 0);
     let ready = || get(at, "/readyz");
@@ -252,7 +255,7 @@ fn a_reload_moves_the_pages_and_forgets_what_is_gone_and_a_refused_one_shows() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let (one, two) = (scanner(&site, "one"), scanner(&site, "two"));
-    site.write_ini(&format!("metrics = 127.0.0.1:{port}\n{one}{two}"));
+    site.write_ini(&format!("debug = info\nmetrics = 127.0.0.1:{port}\n{one}{two}"));
     let service = Service::up(&site);
     let line = service.log.wait("metrics: cannot listen", 0);
     assert!(line.contains("held by pid") && line.contains("trying again"), "{line}");
@@ -378,7 +381,10 @@ fn each_trouble_gives_one_alert_and_one_all_clear_also_across_a_restart() {
         let folder = scanner(&site, "folder");
         let full = scanner(&site, "full").replace("COLD", &site.path("other").display().to_string());
         let fine = scanner(&site, "fine");
-        format!("alert = http://{address}/secret-path\nalert_after = 1s\n{folder}{full}{fine}{}", mails("server", port))
+        format!(
+            "debug = info\nalert = http://{address}/secret-path\nalert_after = 1s\n{folder}{full}{fine}{}",
+            mails("server", port)
+        )
     };
     fs::create_dir(site.path("other")).unwrap();
     site.write_ini(&ini(dead));
@@ -424,7 +430,7 @@ fn an_expired_password_is_mailed_in_french_and_so_is_its_end() {
     let server = Dovecot::start();
     let ini = |password: &str| {
         format!(
-            "langue = fr\nalert = mailto:ged@example.org\nalert_server = localhost:{}\nalert_from = pertuis@example.org\n\
+            "langue = fr\ndebug = info\nalert = mailto:ged@example.org\nalert_server = localhost:{}\nalert_from = pertuis@example.org\n\
              alert_after = 1s\n[factures été]\nlauncher = imap\nserver = {}\ntls = none\naccount = {}\n\
              password = text:{password}\ndeliver = COLD\ninterval = 1s\n",
             post.plain(),
@@ -437,8 +443,8 @@ fn an_expired_password_is_mailed_in_french_and_so_is_its_end() {
         let ini = fs::read_to_string(site.path("pertuis.ini")).unwrap().replace("lang = en\n", "") + text;
         fs::write(site.path("pertuis.ini"), ini.replace("COLD", &site.cold().display().to_string())).unwrap();
     };
-    let (old, new) = (ini(dovecot::PASSWORD), ini("nouveau"));
-    server.set_password("nouveau");
+    let (old, new) = (ini(dovecot::PASSWORD), ini("sesame-2026"));
+    server.set_password("sesame-2026");
     write(&old);
     let service = Service::start(&mut site.command(&["run"]));
     service.log.wait("Prêt", 0);
@@ -450,7 +456,7 @@ fn an_expired_password_is_mailed_in_french_and_so_is_its_end() {
     service.signal(Signal::HUP);
     let mails = post.mails(2);
     assert!(readable(&mails[1]).contains("pertuis: factures été : rétabli"), "{}", readable(&mails[1]));
-    assert!(mails.iter().all(|mail| !mail.contains(dovecot::PASSWORD) && !mail.contains("nouveau")));
+    assert!(mails.iter().all(|mail| !mail.contains(dovecot::PASSWORD) && !mail.contains("sesame-2026")));
 }
 
 /// Subject and body of a mail, decoded by the program's own library.
@@ -468,7 +474,7 @@ fn a_server_that_accepts_and_says_nothing_is_alerted() {
     let at = silent.local_addr().unwrap();
     let held = std::thread::spawn(move || silent.incoming().map_while(Result::ok).take(3).collect::<Vec<_>>());
     site.write_ini(&format!(
-        "alert = http://{address}/\nalert_after = 1s\n[frozen]\nlauncher = imap\nserver = {at}\ntls = none\naccount = a\n\
+        "debug = info\nalert = http://{address}/\nalert_after = 1s\n[frozen]\nlauncher = imap\nserver = {at}\ntls = none\naccount = a\n\
          password = text:b\ndeliver = COLD\ninterval = 1s\n"
     ));
     let _service = Service::up(&site);

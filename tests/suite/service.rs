@@ -509,13 +509,18 @@ fn the_service_manager_hears_of_start_reload_and_stop() {
     site.write_ini(&back_to_back(&site));
     let manager = UnixDatagram::bind(site.path("notify")).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hear = || {
+    let any = || {
         let mut buffer = [0; 400];
         let size = manager.recv(&mut buffer).unwrap();
         String::from_utf8(buffer[..size].to_vec()).unwrap()
     };
-    let service = Service::start(site.command(&["run"]).env("NOTIFY_SOCKET", site.path("notify")));
+    let alive = |word: &String| word.starts_with("WATCHDOG=1\n");
+    let hear = || std::iter::repeat_with(any).find(|word| !alive(word)).unwrap();
+    let mut command = site.command(&["run"]);
+    let service = Service::start(command.env("NOTIFY_SOCKET", site.path("notify")).env("WATCHDOG_USEC", "500000"));
     assert_eq!(hear(), "READY=1\n");
+    let words: Vec<String> = std::iter::repeat_with(any).take(2).collect();
+    assert!(words.iter().all(alive) && words[0].contains("STATUS=2 tunnels, 0 connections, 0 launchers"), "{words:?}");
     service.signal(Signal::HUP);
     let reloading = hear();
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
