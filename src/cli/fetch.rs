@@ -52,6 +52,9 @@ pub fn run(
         wrong.iter().try_for_each(|mistake| writeln!(err, "{}", mistake.line(lang)))?;
         return Ok(1);
     }
+    if let Some(warning) = supervisor::outside::renamed(config) {
+        writeln!(err, "{}", warning.line(lang))?;
+    }
     let (bars, quarantined) = (Bars::new(options.json), Quarantined::default());
     let listed = (!options.json).then(|| Arc::clone(&quarantined));
     let env = Env { state: config.global.state.clone(), events: told(events, &bars, listed) };

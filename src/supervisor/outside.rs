@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::alert::courier::{is_address, sender};
 use crate::config::launcher::{Alert, Kind, Tls};
 use crate::config::{Config, Launcher, Places, Remark, value};
+use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
@@ -53,6 +54,7 @@ pub fn inspect_launchers(config: &Config) -> Findings {
         findings.missing.extend(deliver(launcher));
         findings.missing.extend(source(launcher));
     }
+    findings.missing.extend(renamed(config));
     let state = in_watched("state", &config.global.state, &launchers);
     mistakes.extend(state.map(|text| Remark { place: config.global.places.of("state").clone(), text }));
     findings
@@ -296,6 +298,24 @@ fn moves_into_delivery(launcher: &Launcher, all: &[&Launcher]) -> Option<(&'stat
         Some((option, text))
     });
     wrong.next()
+}
+
+/// A section that was given another name has no history under it, and would deliver everything again.
+pub fn renamed(config: &Config) -> Option<Remark> {
+    // what is wrong with the ledger is said by who uses it
+    let known = ledger::names(&Ledger::path(&config.global.state)).ok()?;
+    let in_file = |name: &str| config.launchers.iter().any(|launcher| launcher.name.as_str() == name);
+    let (old, _) = known.iter().find(|(name, has_items)| *has_items && !in_file(name))?;
+    let is_new = |launcher: &&Launcher| !known.iter().any(|(name, items)| *items && name == launcher.name.as_str());
+    let new = config.launchers.iter().filter(|launcher| launcher.enabled).find(is_new)?;
+    let name = &new.name;
+    let text = text!(
+        "{name} has no history, and the ledger knows {old}, which is no longer in the file: if the section was renamed, run \
+         `pertuis ledger rename \"{old}\" \"{name}\"` first, or all that is at its source is delivered again",
+        "{name} n'a pas d'historique, et le registre connaît {old}, qui n'est plus dans le fichier : si la section a été renommée, \
+         lancer d'abord `pertuis ledger rename \"{old}\" \"{name}\"`, sinon tout ce qui est à sa source sera livré à nouveau"
+    );
+    Some(remark(new, "launcher", text))
 }
 
 fn in_watched(option: &str, path: &Path, all: &[&Launcher]) -> Option<Text> {

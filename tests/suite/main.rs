@@ -8,6 +8,7 @@ mod deliver;
 mod disks;
 mod fetch;
 mod imap;
+mod ledger;
 mod mails;
 mod memory;
 mod pop3;
