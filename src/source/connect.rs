@@ -27,8 +27,8 @@ pub(super) async fn connect(launcher: &Launcher, patience: Duration) -> Result<B
     let Some(address) = &launcher.server else { return Err(no_server(launcher)) };
     let stream = reach(launcher.proxy.as_ref(), address, patience).await.map_err(SourceError::connection)?;
     // a peer that died while we wait for news is noticed; without the option the next command notices it
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
+    let _ = SockRef::from(&stream)
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL));
     if launcher.tls == Tls::Implicit { secure(launcher, stream, patience).await } else { Ok(Box::new(stream)) }
 }
 

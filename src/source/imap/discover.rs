@@ -85,21 +85,6 @@ impl Imap {
         Ok(Some(selected))
     }
 
-    /// The messages in the folders that are read.
-    pub(super) async fn try_count(&mut self) -> Result<u64, SourceError> {
-        if let Some(selected) = self.find_folders().await? {
-            return Ok(u64::from(selected.exists));
-        }
-        let mut count = 0;
-        for name in self.read.clone() {
-            match self.session().await?.select(&name, false).await? {
-                Ok(selected) => count += u64::from(selected.exists),
-                Err(status) => self.passed_over(&name, &status),
-            }
-        }
-        Ok(count)
-    }
-
     /// What is moved into a folder that is read would come back as new.
     async fn check_targets(&mut self) -> Result<(), SourceError> {
         let tree = self.launcher.subfolders;

@@ -113,6 +113,19 @@ impl Imap {
         result
     }
 
+    /// How many messages there are in the folders that are read.
+    async fn try_count(&mut self) -> Result<u64, SourceError> {
+        if let Some(selected) = self.find_folders().await? {
+            return Ok(u64::from(selected.exists));
+        }
+        let mut count = 0;
+        for name in self.read.clone() {
+            let selected = self.session().await?.select(&name, false).await?;
+            count += selected.map_or(0, |selected| u64::from(selected.exists));
+        }
+        Ok(count)
+    }
+
     /// A folder that is read, by its Unicode name, as it is open; opened first if need be.
     async fn opened(&mut self, folder: &str) -> Result<Opened, SourceError> {
         let writable = self.changes();
@@ -304,7 +317,9 @@ impl Source for Imap {
     async fn finish(&mut self) -> Result<(), SourceError> {
         self.begin();
         // every change had its tagged OK already: nothing takes effect only now
-        let idles = self.launcher.idle && self.session.as_ref().is_some_and(|session| session.has("IDLE"));
+        let idles = self.launcher.idle
+            && self.watch.is_some()
+            && self.session.as_ref().is_some_and(|session| session.has("IDLE"));
         if let Some(session) = self.session.take_if(|_| !idles) {
             session.close().await;
         }
