@@ -71,11 +71,15 @@ fn same_file(one: &Path, other: &Path) -> io::Result<bool> {
 #[allow(unsafe_code)] // no safe wrapper of MoveFileExW leaves MOVEFILE_REPLACE_EXISTING out
 pub fn publish(staged: &Path, target: &Path) -> io::Result<Published> {
     use std::os::windows::ffi::OsStrExt;
-    use windows_sys::Win32::Foundation::{ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS, ERROR_SHARING_VIOLATION};
+    use windows_sys::Win32::Foundation::{
+        ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, ERROR_FILE_EXISTS, ERROR_SHARING_VIOLATION,
+    };
     use windows_sys::Win32::Storage::FileSystem::{MOVEFILE_WRITE_THROUGH, MoveFileExW};
 
     let wide = |path: &Path| path.as_os_str().encode_wide().chain([0]).collect::<Vec<u16>>();
     let (from, to) = (wide(staged), wide(target));
+    // a folder in which a file is held open is refused in other words than the file itself
+    let is_held = |code: u32| code == ERROR_SHARING_VIOLATION || (code == ERROR_ACCESS_DENIED && staged.is_dir());
     for attempt in 0_u64.. {
         // SAFETY: both pointers are to zero-terminated UTF-16 that outlives the call; the function keeps neither.
         if unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), MOVEFILE_WRITE_THROUGH) } != 0 {
@@ -84,7 +88,7 @@ pub fn publish(staged: &Path, target: &Path) -> io::Result<Published> {
         let error = io::Error::last_os_error();
         match error.raw_os_error().map(i32::cast_unsigned) {
             Some(ERROR_ALREADY_EXISTS | ERROR_FILE_EXISTS) => return Ok(Published::Taken),
-            Some(ERROR_SHARING_VIOLATION) if attempt < SHARING_RETRIES => {
+            Some(code) if is_held(code) && attempt < SHARING_RETRIES => {
                 std::thread::sleep(std::time::Duration::from_millis(50 << attempt));
             }
             _ => return Err(error),

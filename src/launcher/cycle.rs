@@ -753,7 +753,9 @@ impl<'a> Cycle<'a> {
             return;
         }
         self.forget_body(&item.key);
-        if item.whole {
+        // what comes for the first time has nothing there
+        let came_before = self.again.contains_key(&item.key) || self.recovered.contains(&item.key);
+        if item.whole && came_before {
             self.leave_quarantine(short);
         }
         self.tell(
