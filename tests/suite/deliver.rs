@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+#[cfg(target_os = "linux")]
 use std::process::Command;
 
 use pertuis::model::Digest;
@@ -16,17 +17,19 @@ use crate::support::site::Site;
 
 /// A Dovecot with these mails in its INBOX, and a site that fetches them with these options.
 fn site(mails: &[&[u8]], options: &str) -> (Site, Dovecot) {
-    let site = Site::new();
-    let ca = TestCa::new(site.dir.path());
+    let place = Site::new();
+    let ca = TestCa::new(place.dir.path());
     let pair = ca.good("localhost");
     let mut server = Dovecot::start_tls(&pair.cert, &pair.key);
-    mails.iter().for_each(|mail| server.deliver(mail));
+    for mail in mails {
+        server.deliver(mail);
+    }
     let (port, ca) = (server.imaps().port(), ca.cert.display());
-    site.write_ini(&format!(
+    place.write_ini(&format!(
         "[factures]\nlauncher = imap\nserver = 127.0.0.1:{port}\naccount = {ACCOUNT}\npassword = {PASSWORD}\n\
          deliver = COLD\ncheckHost = localhost\nCAfile = {ca}\n{options}\n"
     ));
-    (site, server)
+    (place, server)
 }
 
 fn names(dir: &Path) -> BTreeSet<String> {
@@ -134,7 +137,7 @@ fn the_index_of_files_side_by_side_has_the_name_of_the_key_and_comes_as_xml_or_c
     }
 }
 
-/// A site with `count` dropped files of one name, each in a folder of its own, on a volume of `size` bytes.
+/// A site whose delivery directory is a volume of its own, so small that it is soon full.
 #[cfg(target_os = "linux")]
 struct Small {
     site: Site,
@@ -220,7 +223,9 @@ fn take_out(deliver: &Path) -> Vec<Digest> {
     for entry in fs::read_dir(deliver).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            fs::read_dir(&path).unwrap().for_each(|file| take(&file.unwrap().path()));
+            for file in fs::read_dir(&path).unwrap() {
+                take(&file.unwrap().path());
+            }
             fs::remove_dir_all(path).unwrap();
         } else {
             take(&path);

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::fetch::{assert_exactly_once, fill, kill_at_random, undisturbed};
 use crate::support::ca::TestCa;
 use crate::support::dovecot::{ACCOUNT, Dovecot, PASSWORD};
-use crate::support::mails::Random;
 use crate::support::harm::{Harm, Point, Proxy, Side};
+use crate::support::mails::Random;
 use crate::support::site::{Consumer, Site};
 
 /// What the tests of every protocol run over.
