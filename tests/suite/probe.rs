@@ -134,6 +134,22 @@ fn starttls_shows_the_certificate_too() {
 }
 
 #[test]
+fn pop3_is_walked_through_too_and_what_is_wrong_has_its_line() {
+    let stage = Stage::new();
+    for (tls, address) in [("implicit", stage.server.pop3s()), ("starttls", stage.server.pop3())] {
+        let server = format!("localhost:{}", address.port());
+        let output = stage.test(&[("launcher", "pop3"), ("server", &server), ("tls", tls)]);
+        let out = out(&output);
+        assert_eq!(output.status.code(), Some(0), "{tls}: {out}{}", err(&output));
+        assert!(out.contains("TLS: ok, chain and name verified") && out.contains("INBOX: 3 message(s)"), "{out}");
+    }
+    let server = format!("localhost:{}", stage.server.pop3s().port());
+    let output = stage.test(&[("launcher", "pop3"), ("server", &server), ("password", "hunter2")]);
+    assert!(err(&output).contains("login: FAILED (credentials"), "{}", err(&output));
+    assert_eq!(stage.server.messages("INBOX").len(), 3);
+}
+
+#[test]
 fn a_directory_needs_no_connection_and_speaks_french() {
     let site = Site::new();
     let drop = site.path("drop");

@@ -64,14 +64,30 @@ impl Pop3 {
 
     /// The session, with its mailbox listed.
     async fn session(&mut self) -> Result<&mut Session, SourceError> {
-        let mut session = match self.session.take() {
+        let account = self.account();
+        let session = self.connected().await?;
+        session.mailbox(&account).await?;
+        Ok(session)
+    }
+
+    /// The session, logged in.
+    async fn connected(&mut self) -> Result<&mut Session, SourceError> {
+        let session = match self.session.take() {
             Some(session) => session,
             // its marks are lost: a new session would end well and delete nothing of it
             None if self.marked => return Err(self.lost()),
             None => Session::open(&self.launcher, self.patience).await?,
         };
-        session.mailbox(&self.account()).await?;
         Ok(self.session.insert(session))
+    }
+
+    async fn try_count(&mut self) -> Result<u64, SourceError> {
+        let session = self.connected().await?;
+        let status = session.wire.command("STAT").await?;
+        session.expect_ok("STAT", &status)?;
+        // RFC 1939, 5: the count and the bytes, whatever else follows
+        let count = status.text.split_whitespace().next().and_then(|count| count.parse().ok());
+        count.ok_or_else(|| refused(&session.wire.host, "STAT", &status))
     }
 
     /// Begins a call; the connection of one that was dropped half-way is given up.
@@ -331,6 +347,18 @@ fn not_here(account: &str, key: &ItemKey) -> Result<Content, Fault> {
 
 #[async_trait]
 impl Source for Pop3 {
+    async fn login(&mut self) -> Result<(), SourceError> {
+        self.begin();
+        let result = self.connected().await.map(drop);
+        self.settle(result)
+    }
+
+    async fn count(&mut self) -> Result<u64, SourceError> {
+        self.begin();
+        let result = self.try_count().await;
+        self.settle(result)
+    }
+
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
         self.begin();
         let result = self.try_discover(cursor).await;
