@@ -82,8 +82,9 @@ fn seed() -> u64 {
 /// the client says.
 fn points(random: &mut Random, (client, server): (u64, u64)) -> Vec<Point> {
     let mut point = |one, other| {
-        let harm = if random.next() % 2 == 0 { one } else { other };
-        let (side, bytes) = if random.next() % 5 == 0 { (Side::Client, client) } else { (Side::Server, server) };
+        let harm = if random.next().is_multiple_of(2) { one } else { other };
+        let (side, bytes) =
+            if random.next().is_multiple_of(5) { (Side::Client, client) } else { (Side::Server, server) };
         Point { side, byte: random.next() % bytes.max(1), harm }
     };
     let end = point(Harm::Cut, Harm::Reset);
@@ -140,7 +141,9 @@ fn one_mailbox(way: Way, mails: u64, random: &mut Random, most: u32) -> u32 {
     let left = line.server.messages("INBOX");
     let kept = if way.after == "leave" { usize::try_from(mails).unwrap() } else { 0 };
     assert_eq!(left.len(), kept, "{way:?} {story:#?}");
-    assert!(left.iter().all(|(flags, _)| flags.is_empty()), "{way:?}: the flags were touched");
+    // many POP3 servers mark as read what RETR brings (Dovecot does); no command of POP3 says otherwise
+    let touched = way.protocol == "imap" && !left.iter().all(|(flags, _)| flags.is_empty());
+    assert!(!touched, "{way:?}: the flags were touched");
     used.max(1)
 }
 
@@ -189,7 +192,7 @@ fn stands_still(protocol: &'static str) {
     undisturbed(&line.site);
     let (_, server) = line.proxy.passed();
     // longer than anybody's patience
-    let harm = Harm::Stall(Duration::from_secs(3600));
+    let harm = Harm::Stall(Duration::from_hours(1));
     line.proxy.set(&[Point { side: Side::Server, byte: server / 2, harm }]);
     let begun = Instant::now();
     let report = line.site.fetch();

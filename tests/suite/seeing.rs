@@ -1,4 +1,5 @@
 //! What the running service shows: `/metrics`, `/healthz`, `/readyz`, and whom it alerts.
+#![allow(clippy::float_cmp)] // counters are whole numbers
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -72,7 +73,7 @@ fn pages(service: &Service, nth: usize) -> SocketAddr {
     rest.trim_end_matches("/metrics").parse().unwrap()
 }
 
-/// The series of an OpenMetrics text, name and sorted labels → value. As strict as the standard (1.0, chapter 5) as far
+/// The series of an `OpenMetrics` text, name and sorted labels → value. As strict as the standard (1.0, chapter 5) as far
 /// as this program goes: types before samples, suffixes by type, families in one piece, no series twice, `# EOF` last.
 #[derive(Debug)]
 struct Metrics {

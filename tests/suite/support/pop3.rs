@@ -109,7 +109,11 @@ impl<'a> Session<'a> {
             let script = {
                 let mut script = self.script.lock().unwrap();
                 script.log.push(command.clone());
-                Script { messages: Vec::new(), log: Vec::new(), ..script.clone() }
+                // the quirks alone: ten thousand messages are not copied for each command
+                let (messages, log) = (std::mem::take(&mut script.messages), std::mem::take(&mut script.log));
+                let quirks = script.clone();
+                (script.messages, script.log) = (messages, log);
+                quirks
             };
             if script.hang_up.is_some_and(|start| command.starts_with(start)) || !self.answer(&command, &script)? {
                 break;
@@ -129,7 +133,7 @@ impl<'a> Session<'a> {
         let number = words.next().and_then(|word| word.parse::<usize>().ok());
         match verb {
             "CAPA" => match &script.capa {
-                Some(lines) => self.list(lines.iter().map(ToString::to_string).collect())?,
+                Some(lines) => self.list(&lines.iter().map(ToString::to_string).collect::<Vec<_>>())?,
                 None => self.say("-ERR what?")?,
             },
             "STLS" => {
@@ -139,11 +143,11 @@ impl<'a> Session<'a> {
             }
             "LIST" => {
                 let sizes = self.messages.iter().map(|message| message.bytes.len() as u64 + script.size_error);
-                self.list(sizes.enumerate().map(|(at, size)| format!("{} {size}", at + 1)).collect())?;
+                self.list(&sizes.enumerate().map(|(at, size)| format!("{} {size}", at + 1)).collect::<Vec<_>>())?;
             }
             "UIDL" => {
                 let ids = self.messages.iter().map(|message| &message.uidl).enumerate();
-                self.list(ids.map(|(at, id)| format!("{} {id}", at + 1)).collect())?;
+                self.list(&ids.map(|(at, id)| format!("{} {id}", at + 1)).collect::<Vec<_>>())?;
             }
             "RETR" | "TOP" => return self.send(number.unwrap_or(0), verb == "TOP", script),
             "DELE" => {
@@ -179,7 +183,7 @@ impl<'a> Session<'a> {
         if script.endless && !top {
             sent.truncate(sent.len() - 3);
             self.out.write_all(&sent)?;
-            while self.out.write_all(&[b'x'; 65536]).is_ok() {}
+            while self.out.write_all(&vec![b'x'; 65536]).is_ok() {}
             return Ok(false);
         }
         self.out.write_all(&sent)?;
@@ -190,9 +194,11 @@ impl<'a> Session<'a> {
         self.out.write_all(format!("{line}\r\n").as_bytes())
     }
 
-    fn list(&mut self, lines: Vec<String>) -> std::io::Result<()> {
+    fn list(&mut self, lines: &[String]) -> std::io::Result<()> {
         let mut text = "+OK\r\n".to_owned();
-        lines.iter().for_each(|line| text += &format!("{line}\r\n"));
+        for line in lines {
+            text += &format!("{line}\r\n");
+        }
         self.out.write_all(format!("{text}.\r\n").as_bytes())
     }
 }

@@ -19,7 +19,6 @@ pub(crate) struct Postfix {
 }
 
 #[allow(dead_code)] // not every test needs every door
-
 impl Postfix {
     /// Starts a server with this certificate and key.
     pub(crate) fn start(cert: &Path, key: &Path) -> Self {
