@@ -20,7 +20,7 @@ struct World {
 }
 
 impl World {
-    fn orders(&self, targets: &[&str]) -> Box<Orders> {
+    fn orders(&self, targets: &[&str]) -> Orders {
         let world = self.clone();
         let carrier: Carrier = Arc::new(move |to, notice: Notice| {
             let world = world.clone();
@@ -36,7 +36,7 @@ impl World {
         });
         let watches = vec![(name(), Watch { after: AFTER, interval: Interval::Every(Duration::from_mins(5)) })];
         let targets = vec![(name(), targets.iter().map(ToString::to_string).collect())];
-        Box::new(Orders { watches, targets, carrier })
+        Orders { watches, targets, carrier }
     }
 
     fn got(&self) -> Vec<(String, State, String)> {
@@ -56,7 +56,7 @@ fn cycle(code: Option<Code>) -> Event {
 
 fn start(state: &Path, world: &World, targets: &[&str]) -> Alerts {
     let alerts = Alerts::start(state, Events::nowhere());
-    alerts.signs.send(Sign::Follow(world.orders(targets)));
+    alerts.signs.send(Sign::Follow(Box::new(world.orders(targets))));
     alerts
 }
 
@@ -84,7 +84,7 @@ async fn every_target_gets_one_alert_and_one_all_clear() {
     let world = World::default();
     let alerts = start(dir.path(), &world, &[MAIL, HOOK]);
     alerts.signs().note(&cycle(Some(Code::Folder)));
-    pass(AFTER - Duration::from_mins(1)).await;
+    pass(AFTER.mul_f32(0.9)).await;
     assert!(world.got().is_empty());
     pass(Duration::from_mins(30)).await;
     assert_eq!(world.got(), [failing(HOOK), failing(MAIL)]);
@@ -131,7 +131,7 @@ async fn a_target_that_left_the_file_gets_nothing_more() {
     let alerts = start(dir.path(), &world, &[MAIL]);
     alerts.signs().note(&cycle(Some(Code::Folder)));
     pass(AFTER * 2).await;
-    alerts.signs.send(Sign::Follow(world.orders(&[HOOK])));
+    alerts.signs.send(Sign::Follow(Box::new(world.orders(&[HOOK]))));
     *world.down.lock().unwrap() = false;
     pass(AFTER * 2).await;
     assert!(world.got().is_empty());
