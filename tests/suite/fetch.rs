@@ -231,7 +231,7 @@ fn a_hundred_kills_over_five_hundred_files_lose_and_double_nothing() {
 
 /// Runs `fetch` and answers the highest memory it had, in bytes (`VmHWM` while it ran).
 #[cfg(target_os = "linux")]
-pub(crate) fn peak_of_fetch(site: &Site) -> u64 {
+fn peak_of_fetch(site: &Site) -> u64 {
     let mut child = site.start_fetch();
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;

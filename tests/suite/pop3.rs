@@ -361,15 +361,3 @@ fn three_thousand_mails_come_through_a_real_server() {
     assert_eq!(site.delivered(), expected);
     assert_eq!(server.messages("INBOX").len(), 0);
 }
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_hundred_and_fifty_megabytes_pass_in_less_than_48_megabytes_of_memory() {
-    let (site, mut server) = dovecot("implicit", "max_size = 300M");
-    let content = bytes(1, 110 << 20);
-    server.deliver(&mail("Plan cadastral", &[("plan.pdf", &content)]));
-    let peak = crate::fetch::peak_of_fetch(&site);
-    assert_eq!(site.delivered(), BTreeMap::from([(Digest::of(&content), 1)]));
-    eprintln!("peak memory {} MiB", peak >> 20);
-    assert!(peak > 0 && peak < 48 << 20, "{peak} bytes");
-}
