@@ -424,6 +424,12 @@ impl Seek for Window<'_> {
         self.at = self.source.seek(SeekFrom::Start(to))?;
         Ok(self.at - self.range.start)
     }
+
+    fn seek_relative(&mut self, offset: i64) -> io::Result<()> {
+        self.source.seek_relative(offset)?;
+        self.at = self.at.saturating_add_signed(offset);
+        Ok(())
+    }
 }
 
 /// The `smime-type` of signed data (RFC 8551, 3.2.2).

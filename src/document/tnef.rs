@@ -93,11 +93,8 @@ impl Reader<'_> {
     }
 
     fn go(&mut self, to: u64) -> Result<(), Flaw> {
-        // a short way is gone inside the buffer
-        match to.checked_sub(self.at) {
-            Some(forward @ ..NEAR) => drop(io::copy(&mut (&mut *self.source).take(forward), &mut io::sink())?),
-            _ => drop(self.source.seek(SeekFrom::Start(to))?),
-        }
+        // relative: what is buffered stays
+        self.source.seek_relative(to.cast_signed() - self.at.cast_signed())?;
         self.at = to;
         Ok(())
     }
@@ -230,7 +227,9 @@ impl Parse {
             let is_long = matches!(base, OBJECT | STRING | WIDE_STRING | BINARY);
             let count = if is_long || kind != base { reader.u32()? } else { 1 };
             for _ in 0..count {
-                let length = if is_long { reader.u32()? } else { fixed_size(base).ok_or_else(|| reader.short())? };
+                // what takes no room could be there four thousand million times
+                let fixed = || fixed_size(base).filter(|size| *size > 0 || kind == base);
+                let length = if is_long { reader.u32()? } else { fixed().ok_or_else(|| reader.short())? };
                 let value = padded(reader, length)?;
                 let end = reader.at;
                 if of_attachment {
@@ -397,9 +396,6 @@ const MHTML_REF: u32 = 4;
 /// So many bytes of a name are looked at.
 const LONGEST_STRING: u64 = 2048;
 
-/// A way of fewer bytes is read over rather than jumped.
-const NEAR: u64 = 16 * 1024;
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -476,6 +472,13 @@ mod tests {
             end += piece.len();
         }
         assert_eq!(parsed(&whole).damage, None);
+    }
+
+    #[test]
+    fn a_great_many_values_of_no_size_take_no_time() {
+        let list = [1, 0, 0, 0, 0x01, 0x10, 0x05, 0x37, 0xff, 0xff, 0xff, 0xff];
+        let tnef = parsed(&[begin(), attribute(2, ATTACHMENT_PROPERTIES, &list)].concat());
+        assert!(tnef.damage.is_some());
     }
 
     proptest! {
