@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::SourceError;
 use crate::config::launcher::{Kind, Launcher, Tls};
@@ -20,6 +20,26 @@ use crate::tls::client::ClientTls;
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// How fast a server answers: one that sends a byte now and then is as good as silent, but never silent for long.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    waited: Duration,
+    received: usize,
+}
+
+impl Pace {
+    /// After a read that began at `since` and brought `received` bytes: whether the server, which may be silent for
+    /// `patience`, is too slow to be waited for.
+    pub(super) fn is_too_slow(&mut self, since: Instant, received: usize, patience: Duration) -> bool {
+        self.waited += since.elapsed();
+        self.received += received;
+        if self.received >= ENOUGH {
+            *self = Self::default();
+        }
+        self.waited > patience.saturating_mul(DRIBBLE)
+    }
+}
 
 /// Opens the connection that `launcher` asks for, with TLS where it begins with the first byte; each address, and the
 /// handshake, may take `patience`.
@@ -59,6 +79,9 @@ fn no_server(launcher: &Launcher) -> SourceError {
     SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
+/// So much must come in [`DRIBBLE`] times the patience (half an hour): some 300 bytes a second.
+const ENOUGH: usize = 512 << 10;
+const DRIBBLE: u32 = 30;
 /// Silence after which the system asks whether the peer is still there, and how often.
 const KEEPALIVE: Duration = Duration::from_mins(2);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);

@@ -18,6 +18,7 @@ use pertuis::model::{Code, Disposition, Fault, ItemKey};
 use pertuis::secret::Secret;
 use pertuis::source::imap::Imap;
 use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError, Wake};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::mpsc;
 
 use crate::support::ca::TestCa;
@@ -624,6 +625,93 @@ async fn refused_header_blocks_are_asked_for_one_by_one() {
     assert_eq!(bench.imap.identify(&found.items).await.unwrap().len(), 5);
     mailbox.trouble(Trouble::Answer { command: "UID FETCH".to_owned(), reply: "NO all bad".to_owned(), times: 9 });
     assert!(bench.imap.identify(&found.items).await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_of_an_unreadable_reply_is_given_to_no_other_message() {
+    let mailbox = mailbox(3).await;
+    mailbox.trouble(Trouble::InPlaceOf(2, "{5}\r\nhello (".to_owned()));
+    mailbox.trouble(Trouble::InPlaceOf(3, "NIL".to_owned()));
+    let mut bench = bench(&mailbox);
+    let found = bench.discover(None).await;
+    let bodies = plain(bench.bodies(&found.items).await);
+    assert!(bench.told("imap_reply_unreadable"));
+    assert_eq!(bodies, every_mail(3));
+}
+
+#[tokio::test]
+async fn a_body_larger_than_the_server_said_is_not_kept_and_the_others_arrive() {
+    let mailbox = mailbox(3).await;
+    let body = format!("{{{}}}\r\n{}", 2 << 20, "x".repeat(2 << 20));
+    mailbox.trouble(Trouble::InPlaceOf(2, body));
+    let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
+    config.max_size = 1 << 20;
+    let mut bench = Bench::new(config);
+    let found = bench.discover(None).await;
+    let mut bodies = bench.bodies(&found.items).await;
+    let fault = bodies.remove(&2).unwrap().unwrap_err();
+    assert!(fault.text.en.contains("max_size") && fault.text.en.contains("message 2 of INBOX"), "{fault}");
+    let mut expected = every_mail(3);
+    expected.remove(&2);
+    assert_eq!(plain(bodies), expected);
+    assert_eq!(std::fs::read_dir(bench.dir.path()).unwrap().count(), 0);
+}
+
+/// A server that greets, and answers each line with what `answer` makes of its tag and the rest; what it answers last
+/// it says for ever, a piece after each `pause`.
+async fn odd_server(
+    greeting: &'static str,
+    answer: impl Fn(&str, &str) -> (String, Option<Duration>) + Send + 'static,
+) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (input, mut out) = stream.into_split();
+        let mut lines = BufReader::new(input).lines();
+        let _ = out.write_all(greeting.as_bytes()).await;
+        while let Ok(Some(line)) = lines.next_line().await {
+            let (tag, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            let (text, pause) = answer(tag, rest);
+            let mut alive = out.write_all(text.as_bytes()).await.is_ok();
+            while let Some(pause) = pause.filter(|_| alive) {
+                tokio::time::sleep(pause).await;
+                alive = out.write_all(text.as_bytes()).await.is_ok();
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_answers_without_an_end_is_given_up() {
+    const HELLO: &str = "* PREAUTH [CAPABILITY IMAP4rev1] hello\r\n";
+    let flood = |line: &str| (format!("{line} X \"{}\")\r\n", "x".repeat(10_000)).repeat(30), Some(Duration::ZERO));
+    for at in ["EXAMINE", "UID SEARCH", "UID FETCH"] {
+        let server = odd_server(HELLO, move |tag, rest| match rest {
+            _ if rest.starts_with(at) => flood("* 1 FETCH (UID 1 RFC822.SIZE 5"),
+            _ if rest.starts_with("EXAMINE") => {
+                (format!("* 1 EXISTS\r\n* OK [UIDVALIDITY 1] x\r\n{tag} OK [READ-ONLY] x\r\n"), None)
+            }
+            _ => (format!("* SEARCH 1\r\n{tag} OK x\r\n"), None),
+        });
+        let error = Bench::new(launcher(server.await, ACCOUNT, PASSWORD)).imap.discover(None).await.unwrap_err();
+        assert!(error.fault().text.en.contains("without an end"), "{at}: {error}");
+    }
+    let server = odd_server("* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", |_, _| ("+ \r\n".to_owned(), None));
+    let error = Bench::new(launcher(server.await, ACCOUNT, PASSWORD)).imap.discover(None).await.unwrap_err();
+    assert!(error.fault().text.en.contains("without an end"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_dribbles_is_given_up() {
+    let server = odd_server("* PREAUTH [CAPABILITY IMAP4rev1] hello\r\n", |_, _| {
+        ("*".to_owned(), Some(Duration::from_millis(10)))
+    });
+    let config = launcher(server.await, ACCOUNT, PASSWORD);
+    let mut imap = Imap::new(config, Events::nowhere()).with_patience(Duration::from_millis(50));
+    let error = imap.discover(None).await.unwrap_err();
+    assert!(error.fault().text.en.contains("a few bytes at a time"), "{error}");
 }
 
 /// The answers of a scripted mailbox to the command that begins so.

@@ -121,6 +121,10 @@ impl Divert {
             self.line = 0;
             return Ok(Some(Step::Response(std::mem::take(&mut self.text))));
         };
+        // a response may announce body after body
+        if self.text.len() as u64 > LITERAL_LIMIT {
+            return Err(Overlong::Line);
+        }
         if literal.body {
             self.text.truncate(literal.at);
             self.text.extend_from_slice(b"{0}\r\n");
@@ -311,6 +315,24 @@ mod tests {
         assert_eq!(run(&[&endless]).unwrap_err(), Overlong::Line);
         let literal = b"* LIST () \"/\" {99999999999999999999999}\r\n";
         assert_eq!(run(&[literal]).unwrap_err(), Overlong::Literal(u64::MAX));
+    }
+
+    #[test]
+    fn a_response_of_bodies_without_an_end_is_refused() {
+        let mut machine = Divert::default();
+        let mut first: &[u8] = b"* 1 FETCH (UID 1";
+        machine.step(&mut first).unwrap();
+        let endless = (0..1_000_000).find_map(|_| {
+            let mut input: &[u8] = b" BODY[] {1}\r\nx";
+            while !input.is_empty() {
+                if let Err(overlong) = machine.step(&mut input) {
+                    return Some(overlong);
+                }
+            }
+            None
+        });
+        assert_eq!(endless, Some(Overlong::Line));
+        assert!(machine.text.len() as u64 <= LITERAL_LIMIT + 100);
     }
 
     #[test]

@@ -76,12 +76,17 @@ impl<'a> Bodies<'a> {
     async fn ask(&mut self, sets: Vec<Set>) -> Result<Result<Vec<(Set, Status)>, Unwanted>, SourceError> {
         let mut window = Window::new(sets, "(UID INTERNALDATE BODY.PEEK[])");
         while let Some((uid, incoming)) = window.next(self.session, Some(self.spool)).await? {
-            if let Some(content) = self.take(uid, incoming)? {
-                let Some(Wanted { key, .. }) = self.wanted.remove(&uid) else { continue };
-                self.arrived += 1;
-                if self.out.send(Fetched { key, content: Ok(content) }).await.is_err() {
-                    return Ok(Err(Unwanted));
-                }
+            let content = match incoming.too_large {
+                Some(size) => Err(self.too_large(uid, size)),
+                None => match self.take(uid, incoming)? {
+                    Some(content) => Ok(content),
+                    None => continue,
+                },
+            };
+            let Some(Wanted { key, .. }) = self.wanted.remove(&uid) else { continue };
+            self.arrived += 1;
+            if self.out.send(Fetched { key, content }).await.is_err() {
+                return Ok(Err(Unwanted));
             }
         }
         Ok(Ok(window.refused))
@@ -172,11 +177,24 @@ impl<'a> Bodies<'a> {
         let mut window = Window::new(sets(&[uid], 1), "(UID BODY.PEEK[TEXT])");
         while let Some((got, incoming)) = window.next(self.session, Some(self.spool)).await? {
             let Some(fetch) = incoming.response.fetch().filter(|_| got == uid) else { continue };
+            if incoming.too_large.is_some() {
+                continue;
+            }
             if let Some(writer) = written(self.spool, incoming.body, fetch.get("BODY[TEXT]"))? {
                 file = Some(writer.finish_as(self.spool, &half).map_err(|error| spool_fault(&error))?);
             }
         }
         Ok(file)
+    }
+
+    fn too_large(&self, uid: u32, size: u64) -> Fault {
+        let (host, folder) = (&self.session.wire.host, &self.folder);
+        let text = text!(
+            "{host}: message {uid} of {folder} has {size} bytes, more than `max_size`, although the server said otherwise",
+            "{host} : le message {uid} de {folder} compte {size} octets, plus que `max_size`, contrairement à ce que disait \
+             le serveur"
+        );
+        Fault::new(Code::Protocol, text)
     }
 
     fn not_sent(&self, uid: u32, status: Option<&Status>) -> Fault {

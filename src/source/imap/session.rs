@@ -46,7 +46,7 @@ impl Session {
     pub(super) async fn open(launcher: &Launcher, events: &Events, patience: Duration) -> Result<Self, SourceError> {
         let stream = connect(launcher, patience).await?;
         let host = launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
-        let mut wire = Wire::new(stream, host, patience, events.clone(), launcher.name.clone());
+        let mut wire = Wire::new(stream, host, patience, events.clone(), launcher);
         wire.hide(launcher.password.as_ref().map_or("", Secret::reveal));
         let mut session = Self { wire, capabilities: BTreeSet::new(), selected: None, targets: HashMap::new() };
         session.enter(launcher).await?;

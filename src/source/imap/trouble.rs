@@ -18,6 +18,10 @@ pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
     let said = &status.text;
     let lower = said.to_lowercase();
     let code = status.code.as_ref().map_or("", |(word, _)| word.as_str());
+    // "too many failed logins" is a refusal all the same: who goes on knocking locks the account
+    if REFUSALS.contains(&code) {
+        return None;
+    }
     if code == "LIMIT" || code == "THROTTLED" || SLOW_DOWN.iter().any(|words| lower.contains(words)) {
         let text = text!("{host} asks to slow down: {said}", "{host} demande de ralentir : {said}");
         let fault = Fault::new(Code::Throttled, text);
@@ -60,6 +64,8 @@ pub(super) fn words(status: &Status) -> String {
 /// user+IP exceeded"), Exchange ("Request is throttled. Suggested Backoff Time: …").
 const SLOW_DOWN: [&str; 4] = ["too many", "maximum number of connections", "throttle", "bandwidth limits"];
 const SLOW_DOWN_FOR: Duration = Duration::from_mins(5);
+/// RFC 5530, 3: what no waiting helps against.
+const REFUSALS: [&str; 3] = ["AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "EXPIRED"];
 /// A server's sentence is not repeated beyond this, characters.
 const SAID_LIMIT: usize = 300;
 
@@ -79,5 +85,6 @@ mod tests {
         assert_eq!(code("A1 BAD User is authenticated but not connected.\r\n"), Some(Code::Connect));
         assert_eq!(code("A1 NO [ALERT] Too many simultaneous connections. (Failure)\r\n"), Some(Code::Throttled));
         assert_eq!(code("A1 NO [AUTHENTICATIONFAILED] Authentication failed.\r\n"), None);
+        assert_eq!(code("A1 NO [AUTHENTICATIONFAILED] Too many failed logins.\r\n"), None);
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Window {
     items: &'static str,
     waiting: VecDeque<Set>,
     under_way: Vec<(String, Set)>,
+    /// Messages that were asked for and may still be answered.
+    expected: usize,
     /// The sets whose command was refused, and how; part of a set may have been answered all the same.
     pub(super) refused: Vec<(Set, Status)>,
 }
@@ -23,7 +25,7 @@ pub(super) struct Window {
 impl Window {
     /// `items` is what each message is asked for: `(UID FLAGS)`.
     pub(super) fn new(sets: Vec<Set>, items: &'static str) -> Self {
-        Self { items, waiting: sets.into(), under_way: Vec::new(), refused: Vec::new() }
+        Self { items, waiting: sets.into(), under_way: Vec::new(), expected: 0, refused: Vec::new() }
     }
 
     /// The next FETCH response that names its message; `None` once every command has ended.
@@ -37,6 +39,7 @@ impl Window {
                 && let Some(set) = self.waiting.pop_front()
             {
                 let tag = session.wire.send(&format!("UID FETCH {} {}", set.text, self.items)).await?;
+                self.expected += set.uids.len();
                 self.under_way.push((tag, set));
             }
             if self.under_way.is_empty() {
@@ -47,6 +50,11 @@ impl Window {
                 Response::Status(status) => self.retire(status),
                 response => {
                     if let Some(uid) = response.fetch().and_then(Fetch::uid) {
+                        // what comes besides, or again and again, is no progress
+                        if let Some(left) = self.expected.checked_sub(1) {
+                            self.expected = left;
+                            session.wire.progress();
+                        }
                         return Ok(Some((uid, incoming)));
                     }
                 }

@@ -19,7 +19,7 @@ use crate::model::{Code, Fault, ItemKey, ServiceName};
 use crate::proto::imap::divert::{Divert, Overlong, Step};
 use crate::proto::imap::response::{Kind, Response, Status};
 use crate::source::SourceError;
-use crate::source::connect::{Io, secure};
+use crate::source::connect::{Io, Pace, secure};
 use crate::text;
 
 /// The connection.
@@ -36,6 +36,11 @@ pub(super) struct Wire {
     start: usize,
     end: usize,
     last_tag: u32,
+    /// Largest body that is kept, bytes.
+    largest: u64,
+    /// How the command under way is answered: the pace, and bytes of responses.
+    pace: Pace,
+    passed: u64,
     /// Why the server said good-bye.
     bye: Option<String>,
     /// What must not be told, should the server repeat it.
@@ -50,6 +55,8 @@ pub(super) struct Wire {
 pub(super) struct Incoming {
     pub(super) response: Response,
     pub(super) body: Option<SpoolWriter>,
+    /// Bytes of a body that was too large to be kept.
+    pub(super) too_large: Option<u64>,
 }
 
 /// Everything up to the end of a command.
@@ -68,7 +75,7 @@ impl Wire {
         host: String,
         patience: Duration,
         events: Events,
-        service: ServiceName,
+        launcher: &Launcher,
     ) -> Self {
         let input = Box::new([0; INPUT]);
         let divert = Divert::default();
@@ -77,12 +84,15 @@ impl Wire {
             host,
             patience,
             events,
-            service,
+            service: launcher.name.clone(),
             divert,
             input,
             start: 0,
             end: 0,
             last_tag: 0,
+            largest: launcher.max_size,
+            pace: Pace::default(),
+            passed: 0,
             bye: None,
             hidden: Vec::new(),
             unreadable: 0,
@@ -99,8 +109,14 @@ impl Wire {
     pub(super) async fn send(&mut self, line: &str) -> Result<String, SourceError> {
         self.last_tag += 1;
         let tag = format!("P{:04}", self.last_tag);
+        self.progress();
         self.send_raw(&format!("{tag} {line}")).await?;
         Ok(tag)
+    }
+
+    /// The command under way gets on: the server may take its time again, and say as much again.
+    pub(super) fn progress(&mut self) {
+        (self.pace, self.passed) = (Pace::default(), 0);
     }
 
     /// Sends a line that belongs to a command under way.
@@ -131,7 +147,7 @@ impl Wire {
         mut next: impl FnMut(&str) -> Option<Zeroizing<String>>,
     ) -> Result<Reply, SourceError> {
         let tag = self.send(first).await?;
-        let (mut remarks, mut data) = (Vec::new(), Vec::new());
+        let (mut remarks, mut data, mut asked) = (Vec::new(), Vec::new(), 0);
         loop {
             match self.next(None).await?.response {
                 Response::Status(status) if status.tag.as_ref() == Some(&tag) => {
@@ -139,6 +155,10 @@ impl Wire {
                 }
                 Response::Status(status) => remarks.push(status),
                 Response::Continue(said) => {
+                    asked += 1;
+                    if asked > ASKED_LIMIT {
+                        return Err(self.endless());
+                    }
                     if let Some(line) = next(&said) {
                         self.hide(&line);
                         self.send_raw(&line).await?;
@@ -186,41 +206,61 @@ impl Wire {
         let patience = std::mem::replace(&mut self.patience, FOR_EVER);
         let result = timeout_at(end, self.next(None)).await;
         self.patience = patience;
+        self.pace = Pace::default();
         result.map_or(Ok(None), |incoming| incoming.map(|incoming| Some(incoming.response)))
     }
 
     /// The next response that can be read. A body goes to `spool`, and nowhere without one.
     pub(super) async fn next(&mut self, spool: Option<&Spool>) -> Result<Incoming, SourceError> {
-        let mut body = None;
+        let (mut body, mut large, mut size) = (None, None, 0);
         loop {
+            if self.passed > PASSED_LIMIT {
+                return Err(self.endless());
+            }
             let mut input = &self.input[self.start..self.end];
             let step = self.divert.step(&mut input);
             self.start = self.end - input.len();
             match step.map_err(|overlong| self.overlong(overlong))? {
-                Some(Step::BodyStart(_)) => body = spool.map(start_body),
+                Some(Step::BodyStart(bytes)) if bytes > LARGEST => return Err(self.endless()),
+                Some(Step::BodyStart(bytes)) => {
+                    size += bytes.min(BODY_COST);
+                    let keep = bytes <= self.largest;
+                    large = (!keep).then_some(bytes);
+                    body = spool.filter(|_| keep).map(start_body);
+                }
                 Some(Step::Body(bytes)) => {
                     if let Some(writer) = &mut body {
                         writer.write_all(bytes).map_err(|error| spool_fault(&error))?;
                     }
                 }
                 Some(Step::BodyEnd) => {}
-                Some(Step::Response(text)) => match Response::parse(&text) {
-                    Some(mut response) => {
-                        self.note_status(&mut response);
-                        return Ok(Incoming { response, body });
+                Some(Step::Response(text)) => {
+                    let response = Response::parse(&text);
+                    self.passed += cost(response.as_ref(), &text) + std::mem::take(&mut size);
+                    match response {
+                        Some(mut response) => {
+                            self.note_status(&mut response);
+                            return Ok(Incoming { response, body, too_large: large });
+                        }
+                        None if !self.greeted => return Err(self.not_imap()),
+                        None => {
+                            self.unreadable(&text);
+                            // nobody knows whose it was, certainly not that of the next response
+                            (body, large) = (None, None);
+                        }
                     }
-                    None if !self.greeted => return Err(self.not_imap()),
-                    None => self.unreadable(&text),
-                },
+                }
                 None => self.fill().await?,
             }
         }
     }
 
     async fn fill(&mut self) -> Result<(), SourceError> {
+        let since = Instant::now();
         let read = timeout(self.patience, self.stream.read(&mut self.input[..])).await;
         match read {
             Ok(Ok(0)) => Err(self.closed()),
+            Ok(Ok(length)) if self.pace.is_too_slow(since, length, self.patience) => Err(self.slow()),
             Ok(Ok(length)) => {
                 (self.start, self.end) = (0, length);
                 Ok(())
@@ -311,6 +351,24 @@ impl Wire {
         connection(Code::Connect, text)
     }
 
+    fn slow(&self) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} answers a few bytes at a time, too slowly to be waited for; trying again later",
+            "{host} répond par quelques octets à la fois, trop lentement pour être attendu ; nouvel essai plus tard"
+        );
+        connection(Code::Connect, text)
+    }
+
+    fn endless(&self) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} answers without an end: this is no IMAP server, or a broken one",
+            "{host} répond sans fin : ce n'est pas un serveur IMAP, ou il est en panne"
+        );
+        connection(Code::Protocol, text)
+    }
+
     fn closed(&self) -> SourceError {
         let host = &self.host;
         if let Some(bye) = &self.bye {
@@ -329,6 +387,12 @@ impl Wire {
         };
         connection(Code::Connect, text)
     }
+}
+
+/// What a response counts towards [`PASSED_LIMIT`]: the numbers of a SEARCH are held in less than they are written in.
+fn cost(response: Option<&Response>, text: &[u8]) -> u64 {
+    let length = text.len() as u64;
+    if matches!(response, Some(Response::Search(_))) { length / 4 } else { length }
 }
 
 /// Starts a body whose message is not known yet: one at a time, so one name does.
@@ -353,6 +417,15 @@ const TOLD_LIMIT: usize = 200;
 const UNREADABLE_TOLD: u32 = 20;
 /// A shorter secret would be found in any sentence.
 const SECRET_LEAST: usize = 4;
+/// Most that a server says to one command, or between two messages that were asked for, bytes: ten million UIDs, or
+/// some hundred thousand folders.
+const PASSED_LIMIT: u64 = 32 << 20;
+/// What a body counts at most towards that, bytes: one that is asked for may well be larger.
+const BODY_COST: u64 = 64 << 10;
+/// No mail is larger, bytes.
+const LARGEST: u64 = 64 << 30;
+/// Lines that a login or a literal may take; no mechanism needs as many.
+const ASKED_LIMIT: u32 = 8;
 /// The limit is set elsewhere.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 const INCOMING: &str = "incoming";

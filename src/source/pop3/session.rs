@@ -186,7 +186,8 @@ impl Session {
         }
         let mut status = self.wire.command(&line).await?;
         let mut trouble = None;
-        while status.kind == Kind::Challenge {
+        // who asks on after our `*` is not asked again
+        while status.kind == Kind::Challenge && trouble.is_none() {
             let challenge = sasl::decode(&status.text).ok_or(SaslError::Unexpected(mechanism.name()));
             let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
             // RFC 5034, 4: `*` gives up

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
 use super::trouble::connection;
@@ -16,7 +16,7 @@ use crate::model::Code;
 use crate::proto::pop3::replies::{Expect, Overlong, Replies, Step};
 use crate::proto::pop3::status::Status;
 use crate::source::SourceError;
-use crate::source::connect::{Io, connect, secure};
+use crate::source::connect::{Io, Pace, connect, secure};
 use crate::text;
 
 /// The connection.
@@ -32,6 +32,8 @@ pub(super) struct Wire {
     /// What of `input` was received and not yet taken.
     start: usize,
     end: usize,
+    /// How fast what was sent last is answered.
+    pace: Pace,
     /// Until the greeting was understood, an unreadable line means that this is no POP3 server.
     greeted: bool,
     /// What no message may repeat, should the server do so.
@@ -56,6 +58,7 @@ impl Wire {
             input: Box::new([0; INPUT]),
             start: 0,
             end: 0,
+            pace: Pace::default(),
             greeted: false,
             hidden: Vec::new(),
         }
@@ -98,6 +101,7 @@ impl Wire {
     /// Sends what is queued.
     pub(super) async fn flush(&mut self) -> Result<(), SourceError> {
         let bytes = std::mem::take(&mut self.queued);
+        self.pace = Pace::default();
         let write = async {
             self.stream.write_all(&bytes).await?;
             self.stream.flush().await
@@ -166,8 +170,10 @@ impl Wire {
     }
 
     async fn fill(&mut self) -> Result<(), SourceError> {
+        let since = Instant::now();
         match timeout(self.patience, self.stream.read(&mut self.input[..])).await {
             Ok(Ok(0)) => Err(self.closed()),
+            Ok(Ok(length)) if self.pace.is_too_slow(since, length, self.patience) => Err(self.slow()),
             Ok(Ok(length)) => {
                 (self.start, self.end) = (0, length);
                 Ok(())
@@ -243,6 +249,15 @@ impl Wire {
         let text = text!(
             "{host} has not answered for {seconds} seconds; trying again later",
             "{host} n'a pas répondu depuis {seconds} secondes ; nouvel essai plus tard"
+        );
+        connection(Code::Connect, text)
+    }
+
+    fn slow(&self) -> SourceError {
+        let host = &self.host;
+        let text = text!(
+            "{host} answers a few bytes at a time, too slowly to be waited for; trying again later",
+            "{host} répond par quelques octets à la fois, trop lentement pour être attendu ; nouvel essai plus tard"
         );
         connection(Code::Connect, text)
     }
