@@ -1,8 +1,16 @@
 //! The POP3 source: `pertuis fetch` against a real Dovecot, and a scripted server for what Dovecot will not do.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
 
+use pertuis::config::{self, Overrides};
+use pertuis::event::Events;
 use pertuis::model::Digest;
+use pertuis::source::Source as _;
+use pertuis::source::pop3::Pop3;
 
 use crate::support::ca::TestCa;
 use crate::support::dovecot::{ACCOUNT, Dovecot, PASSWORD};
@@ -311,6 +319,41 @@ fn odd_bytes_arrive_as_they_were_sent_and_a_server_without_end_is_given_up() {
     server.script().endless = false;
     server.script().greeting = "x".repeat(100_000);
     assert_eq!(refusal(&site).0, "protocol");
+}
+
+/// A server that greets, learns nothing from CAPA, and then says `line` to each command, or for ever with `pause`.
+fn odd_server(line: &'static [u8], pause: Option<Duration>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let _ = (&stream).write_all(b"+OK hello\r\n");
+        for (at, _) in BufReader::new(&stream).lines().map_while(Result::ok).enumerate() {
+            let mut alive = (&stream).write_all(if at == 0 { b"-ERR what?\r\n" } else { line }).is_ok();
+            while let Some(pause) = pause.filter(|_| alive && at > 0) {
+                std::thread::sleep(pause);
+                alive = (&stream).write_all(line).is_ok();
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_server_that_dribbles_or_asks_without_an_end_is_given_up() {
+    for (line, pause, auth, words) in [
+        (&b"x"[..], Some(Duration::from_millis(10)), "login", "a few bytes at a time"),
+        (b"+ eA==\r\n", None, "plain", "not one of"),
+    ] {
+        let ini = section(odd_server(line, pause), &format!("tls = none\nauth = {auth}"));
+        let config = config::load_bytes(Path::new("x.ini"), ini.as_bytes(), &Overrides::default()).unwrap();
+        let mut pop3 = Pop3::new(config.launchers[0].clone(), Events::nowhere());
+        if pause.is_some() {
+            pop3 = pop3.with_patience(Duration::from_millis(50));
+        }
+        let error = pop3.login().await.unwrap_err();
+        assert!(error.fault().text.en.contains(words), "{error}");
+    }
 }
 
 #[test]

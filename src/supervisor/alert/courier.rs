@@ -5,11 +5,14 @@
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::message::Mailbox;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor};
+use zeroize::Zeroizing;
 
 use super::book::{Notice, State};
 use crate::config::launcher::Alert;
@@ -57,7 +60,18 @@ impl Courier {
         if let Some((account, password)) = &self.login {
             transport = transport.credentials(Credentials::new(account.clone(), password.reveal().to_owned()));
         }
-        transport.build().send(message).await.map(drop).map_err(|error| refused(&at, &error))
+        transport.build().send(message).await.map(drop).map_err(|error| self.hushed(&refused(&at, &error)))
+    }
+
+    /// What a server says without the login, should it repeat what AUTH PLAIN or LOGIN sent.
+    fn hushed(&self, said: &Text) -> Text {
+        let Some((account, password)) = &self.login else { return said.clone() };
+        let encode = |text: &[u8]| Zeroizing::new(STANDARD.encode(text));
+        let password = password.reveal();
+        let whole = Zeroizing::new(format!("\0{account}\0{password}"));
+        let secrets = [encode(whole.as_bytes()), encode(password.as_bytes()), Zeroizing::new(password.to_owned())];
+        let secrets = secrets.iter().filter(|secret| secret.len() >= HIDDEN_LEAST);
+        Text::same(secrets.fold(said.en.to_string(), |said, secret| said.replace(secret.as_str(), "***")))
     }
 
     /// TLS before anything is said (RFC 8314, 3.3) or by STARTTLS (RFC 3207); to this machine itself plain text may do,
@@ -196,9 +210,13 @@ fn refused(at: &Text, error: &dyn std::error::Error) -> Text {
         }
         below = cause.source();
     }
+    // one line, whatever a server says
+    let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     Text::same(format!("{at}: {said}"))
 }
 
+/// A shorter secret would be found in any sentence.
+const HIDDEN_LEAST: usize = 4;
 /// RFC 8314, 7.3.
 const SUBMISSIONS: u16 = 465;
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -206,6 +224,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
     use super::super::book::Sentence;
     use super::*;
@@ -236,6 +255,34 @@ mod tests {
         assert!(matches!(open.security("localhost", 25), Ok(Tls::None)));
         assert!(matches!(closed.security("localhost", 25), Ok(Tls::Opportunistic(_))));
         assert!(!format!("{closed:?}").contains("\"b\""));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_repeats_the_login_does_not_bring_it_into_the_log() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let (input, mut out) = stream.into_split();
+            let mut lines = BufReader::new(input).lines();
+            out.write_all(b"220 hello\r\n").await.unwrap();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let answer = if line.starts_with("EHLO") {
+                    "250-x\r\n250 AUTH PLAIN LOGIN\r\n".to_owned()
+                } else {
+                    format!("535-no: {line}\r\n535 hunter2-simple aHVudGVyMi1zaW1wbGU=\r\n")
+                };
+                out.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let mut courier = courier(Some(("me", "hunter2-simple")));
+        courier.server = Some(Address { host: Some("127.0.0.1".to_owned()), port });
+        let why = courier.mail("admin@example.org", &notice("factures", State::Failing)).await.unwrap_err();
+        let said = why.en.as_ref();
+        assert!(said.contains("535") && said.contains("***") && !said.contains('\n'), "{said}");
+        for secret in ["hunter2", "aHVudGVyMi1zaW1wbGU", "AG1lAGh1bnRlcjItc2ltcGxl"] {
+            assert!(!said.contains(secret), "{said}");
+        }
     }
 
     #[test]
