@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::publish::sync_directory;
+use super::publish::{replace, sync_directory};
 use super::spool::SpoolFile;
 
 /// One launcher's folder of the quarantine.
@@ -27,10 +27,13 @@ impl Quarantine {
     pub fn put(&self, key: &str, body: Option<(&SpoolFile, &str)>, reason: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.dir)?;
         if let Some((body, extension)) = body {
+            // it may be the copy that is here already, and the only one: never cut short
             let target = self.dir.join(format!("{key}.{extension}"));
-            let mut copy = File::create(&target)?;
+            let next = self.dir.join(format!("{key}.part"));
+            let mut copy = File::create(&next)?;
             io::copy(&mut body.open()?, &mut copy)?;
             copy.sync_all()?;
+            replace(&next, &target)?;
         }
         let path = self.dir.join(format!("{key}.reason.txt"));
         let mut file = File::create(&path)?;
@@ -76,6 +79,9 @@ mod tests {
         let quarantine = Quarantine::new(dir.path().join("q"));
         let reason = quarantine.put("42-abc", Some((&body, "eml")), "too deep").unwrap();
         assert_eq!(fs::read_to_string(reason).unwrap(), "too deep\n");
+        assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
+        let copy = quarantine.find("42-abc", "eml").unwrap();
+        quarantine.put("42-abc", Some((&copy, "eml")), "too deep still").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
         assert_eq!(quarantine.find("42-abc", "eml").unwrap().size, 7);
         assert!(quarantine.remove("42-abc", "eml").unwrap() && !quarantine.remove("42-abc", "eml").unwrap());

@@ -61,7 +61,7 @@ impl Spool {
 
     /// Makes the body of an item survive a power cut; one that is not there is no error.
     pub fn sync(&self, key: &ItemKey) -> io::Result<()> {
-        match File::open(self.path(key)) {
+        match File::options().write(true).open(self.path(key)) {
             Ok(file) => file.sync_all().and_then(|()| sync_directory(&self.dir)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -158,9 +158,10 @@ impl SpoolWriter {
 
     /// Goes on in a file.
     fn spill(&mut self) -> io::Result<&mut File> {
-        let mut file = File::create(&self.part)?;
+        // known before it is written to: what does not fit on the disk is removed
+        let file = self.file.insert(File::create(&self.part)?);
         file.write_all(&std::mem::take(&mut self.held))?;
-        Ok(self.file.insert(file))
+        Ok(file)
     }
 }
 

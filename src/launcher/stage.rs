@@ -479,7 +479,7 @@ pub(super) fn extension(launcher: &Launcher) -> &'static str {
 pub(super) fn copy_to_spool(spool: &Spool, key: &ItemKey, path: &Path) -> io::Result<()> {
     let mut writer = spool.create(key);
     io::copy(&mut File::open(path)?, &mut writer)?;
-    writer.finish().map(drop)
+    writer.finish()?.keep(spool, key)
 }
 
 /// Opens a dropped file; what became a pipe since it was listed does not hold up anybody.
