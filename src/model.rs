@@ -111,6 +111,11 @@ impl ItemKey {
         let digest = &Digest::of(self.0.as_bytes()).to_string()[..24];
         if hint.is_empty() { digest.to_owned() } else { format!("{hint}-{digest}") }
     }
+
+    /// The hint in a `{key}` that was made of one; empty where there was none.
+    pub fn hint(short: &str) -> &str {
+        short.split_once('-').filter(|(_, digest)| digest.len() >= 24).map_or("", |(hint, _)| hint)
+    }
 }
 
 impl fmt::Display for ItemKey {

@@ -216,17 +216,19 @@ impl<'a> Cycle<'a> {
     }
 
     async fn run(&mut self, source: &mut dyn Source) -> Result<(), End> {
-        if !self.dry_run {
-            self.recover()?;
-        }
-        let cursor = self.ledger.cursor()?.map(Cursor);
-        let discovery = source.discover(cursor.as_ref()).await?;
+        self.recover()?;
+        let stored = self.ledger.cursor()?;
+        let unfinished = stored.as_ref().and_then(|stored| stored.strip_prefix(RECOGNISING));
+        let cursor = unfinished.or(stored.as_deref()).map(|text| Cursor(text.to_owned()));
+        let mut discovery = source.discover(cursor.as_ref()).await?;
+        discovery.items.iter_mut().for_each(|item| item.reissued |= unfinished.is_some());
         let reissued = discovery.items.iter().any(|item| item.reissued);
         if reissued {
             self.recognise(source, &discovery.items).await?;
         }
         if let Some(start) = discovery.start.as_ref().filter(|_| cursor.is_none() || reissued) {
-            self.ledger.set_cursor(&start.0)?;
+            let mark = if reissued { RECOGNISING } else { "" };
+            self.ledger.set_cursor(&format!("{mark}{}", start.0))?;
         }
         let mut wanted = self.admit(&discovery.items)?;
         wanted.extend(self.unlisted(&discovery.items)?);
@@ -252,6 +254,10 @@ impl<'a> Cycle<'a> {
             return Err(staging_lost(self.staging.dir(), recorded.len()));
         }
         self.recovered = recorded.iter().map(|item| item.key.clone()).collect();
+        if self.dry_run {
+            self.pretend_recorded(&recorded);
+            return Ok(());
+        }
         self.publish_recorded(&recorded)
     }
 
@@ -296,7 +302,8 @@ impl<'a> Cycle<'a> {
         let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
         let is_unknown = |item: &Item, admission| item.reissued && admission == Admission::New;
         let unknown = items.iter().zip(admissions).filter(|(item, admission)| is_unknown(item, *admission));
-        let unknown: Vec<Item> = unknown.map(|(item, _)| item.clone()).collect();
+        let mut seen = HashSet::new(); // a source may list an item twice
+        let unknown: Vec<Item> = unknown.map(|(item, _)| item).filter(|item| seen.insert(&item.key)).cloned().collect();
         // what is listed under its new key already (an earlier cycle did not come to its end) answers for itself alone
         self.taken = self.ledger.recognise(items.iter().map(|item| &item.key))?;
         let mut rekeyed = Vec::new();
@@ -373,7 +380,8 @@ impl<'a> Cycle<'a> {
             if listed.contains(&again.key) || self.recovered.contains(&again.key) {
                 continue;
             }
-            let item = Item { key: again.key, hint: String::new(), size: again.size, reissued: false };
+            let hint = ItemKey::hint(&again.short).to_owned();
+            let item = Item { key: again.key, hint, size: again.size, reissued: false };
             match item.size {
                 Some(size) if size > self.launcher.max_size => self.refuse_size(&item, size)?,
                 _ => unlisted.push(item),
@@ -384,16 +392,20 @@ impl<'a> Cycle<'a> {
 
     /// What has left its source since it was listed is nothing to us; for what is to be taken again, a copy that was
     /// kept stands in.
-    fn stage_gone(&mut self, item: &Item, short: String) -> Result<Option<Entry>, Fault> {
+    fn stage_gone(&mut self, item: &Item, short: String, copy: Option<SpoolFile>) -> Result<Option<Entry>, Fault> {
         let Some(again) = self.again.get(&item.key).cloned() else { return Ok(None) };
-        let copy = self.spool.find(&item.key);
-        let copy = copy.or_else(|| self.quarantine.find(&short, stage::extension(self.launcher)));
-        if let Some(file) = copy.filter(|_| again.asked) {
+        if let Some(file) = copy {
             return self.stage_copy(item, again, short, file);
         }
         self.ledger.gone(&item.key)?;
         self.tell_gone(&short, again.asked);
         Ok(None)
+    }
+
+    /// The copy that was kept of an item that was asked for again.
+    fn kept_copy(&self, key: &ItemKey, short: &str) -> Option<SpoolFile> {
+        self.again.get(key).filter(|again| again.asked)?;
+        self.spool.find(key).or_else(|| self.quarantine.find(short, stage::extension(self.launcher)))
     }
 
     fn tell_gone(&self, short: &str, asked: bool) {
@@ -502,10 +514,11 @@ impl<'a> Cycle<'a> {
         };
         let body = match &content {
             Ok(Content::Mail { file, .. }) => Some(file.clone()),
+            Ok(Content::Gone) => self.kept_copy(key, &short),
             _ => None,
         };
         let entry = match content {
-            Ok(Content::Gone) => self.stage_gone(item, short)?,
+            Ok(Content::Gone) => self.stage_gone(item, short, body.clone())?,
             Ok(content) => self.stage(item, short, content)?,
             Err(fault) => Some(stage::failed(key, short, &fault.text)),
         };
@@ -555,7 +568,8 @@ impl<'a> Cycle<'a> {
         let recorded = self.ledger.record(entries)?;
         boundary();
         self.count(entries);
-        for entry in entries.iter().filter(|entry| entry.stage != Stage::Recorded) {
+        // of what failed it may be the only copy; the next cycle sweeps what is not needed
+        for entry in entries.iter().filter(|entry| !matches!(entry.stage, Stage::Recorded | Stage::Failed)) {
             self.forget_body(&entry.key);
         }
         if self.dry_run {
@@ -746,8 +760,8 @@ impl<'a> Cycle<'a> {
                 Level::Notice,
                 "item_unconfirmed",
                 text!(
-                    "{short}: published before an interruption, nobody saw it succeed; its body is kept for 30 days",
-                    "{short} : publié avant une interruption, personne ne l'a vu réussir ; son contenu est gardé 30 jours"
+                    "{short}: published before an interruption, nobody saw it succeed; should it be missing, `pertuis ledger retry` delivers it again (a copy of what `after` removes is kept for 30 days)",
+                    "{short} : publié avant une interruption, personne ne l'a vu réussir ; s'il manque, `pertuis ledger retry` le livre à nouveau (une copie de ce que `after` retire est gardée 30 jours)"
                 ),
             );
             return;
@@ -773,7 +787,7 @@ impl<'a> Cycle<'a> {
             let removes = matches!(what, Disposition::Delete | Disposition::Move(_));
             let keep = if removes { self.launcher.keep } else { Duration::ZERO };
             let mut these = self.ledger.pending(empty, keep)?;
-            if *what == Disposition::Delete {
+            if removes {
                 let unseen: Vec<_> =
                     these.iter().filter(|item| item.unconfirmed).map(|item| item.key.clone()).collect();
                 let not_kept = self.keep_copies(source, &unseen).await?;
@@ -794,7 +808,7 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
-    /// Items that are about to be deleted though nobody saw them delivered: a copy of each outlives the source. Answers
+    /// Items that are about to leave their place though nobody saw them delivered: a copy of each outlives the source. Answers
     /// those of which none could be made.
     async fn keep_copies(&mut self, source: &mut dyn Source, keys: &[ItemKey]) -> Result<HashSet<ItemKey>, End> {
         let mut not_kept = HashSet::new();
@@ -854,6 +868,17 @@ impl<'a> Cycle<'a> {
             self.forget_body(&entry.key);
         }
         Ok(())
+    }
+
+    /// The same for what an earlier cycle recorded.
+    fn pretend_recorded(&mut self, recorded: &[Recorded]) {
+        for item in recorded {
+            self.report.files.delivered += item.documents;
+            self.count_recorded(item.whole);
+            for name in item.files.iter().filter(|file| file.role != Role::Index).map(|file| &file.name) {
+                self.tell(Level::Notice, "would_deliver", text!("would be delivered: {name}", "serait livré : {name}"));
+            }
+        }
     }
 
     fn count(&mut self, entries: &[Entry]) {
@@ -927,8 +952,14 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
+    /// What the witness says; a dry run, which works in a folder of its own, looks at the real one too.
     fn staging_generation(&self) -> Result<Option<u64>, Fault> {
-        self.staging.generation().map_err(|error| deliver_fault(&self.staging.witness(), &error))
+        let staging = self.real_staging();
+        staging.generation().map_err(|error| deliver_fault(&staging.witness(), &error))
+    }
+
+    fn real_staging(&self) -> Staging {
+        Staging::at(&staging_root(self.launcher), &self.env.state, &self.launcher.name)
     }
 
     /// Whether the staging folder is older than what was recorded: its content was lost or set back, and a staged
@@ -940,11 +971,8 @@ impl<'a> Cycle<'a> {
 
     /// The fault of a ledger that is behind its witness.
     fn witness_disagrees(&self) -> Result<Option<Fault>, Fault> {
-        let (name, root) = (&self.launcher.name, staging_root(self.launcher));
-        // a dry run works in a folder of its own
-        let staging = Staging::at(&root, &self.env.state, name);
-        let witness = staging.generation().map_err(|error| deliver_fault(&staging.witness(), &error))?.unwrap_or(0);
-        let (ledger, file) = (self.ledger.generation()?, staging.witness());
+        let (name, file) = (&self.launcher.name, self.real_staging().witness());
+        let (witness, ledger) = (self.staging_generation()?.unwrap_or(0), self.ledger.generation()?);
         if witness <= ledger {
             return Ok(None);
         }
@@ -1076,5 +1104,8 @@ const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
 /// Items after which an adoption says how far it is.
 const PROGRESS: usize = 2000;
+/// Stands before a cursor while reissued keys are being recognised: a cycle that does not come to its end leaves the rest
+/// of it to the next one.
+const RECOGNISING: &str = "recognising:";
 /// Cycles in a row after which an item that fails by itself goes to quarantine (contract, section 2).
 const FAILURES: u32 = 3;

@@ -2,6 +2,7 @@
 
 mod deliver;
 mod ledger_tool;
+mod retry;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};

@@ -30,6 +30,8 @@ pub struct Again {
     pub key: ItemKey,
     /// It was asked for; else it failed.
     pub asked: bool,
+    /// `{key}`.
+    pub short: String,
     /// Bytes, as far as they are known.
     pub size: Option<u64>,
     /// Mailbox folder or directory.
@@ -73,7 +75,7 @@ impl Ledger {
 
     /// The items that are to be taken again, oldest first.
     pub fn again(&self) -> Result<Vec<Again>, Fault> {
-        let sql = "SELECT key, retry, size, folder, received,
+        let sql = "SELECT key, retry, short, size, folder, received,
                      (SELECT original_name FROM part WHERE item = item.id AND n > 0 ORDER BY n LIMIT 1)
                    FROM item WHERE launcher = ?1 AND (retry OR stage = 'failed') AND departed IS NULL ORDER BY id";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
@@ -81,10 +83,11 @@ impl Ledger {
             Ok(Again {
                 key: ItemKey::new(row.get::<_, String>(0)?),
                 asked: row.get(1)?,
-                size: row.get(2)?,
-                folder: row.get(3)?,
-                received: row.get::<_, Option<i64>>(4)?.map(time),
-                name: row.get(5)?,
+                short: row.get(2)?,
+                size: row.get(3)?,
+                folder: row.get(4)?,
+                received: row.get::<_, Option<i64>>(5)?.map(time),
+                name: row.get(6)?,
             })
         });
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)

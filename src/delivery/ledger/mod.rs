@@ -556,6 +556,9 @@ struct Inserted {
 }
 
 fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<Inserted> {
+    if let Some(id) = still_asked(transaction, launcher, entry)? {
+        return Ok(Inserted { id, again: false });
+    }
     // a row of this key is there when the item failed before or was asked for again: it is written anew
     let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
@@ -598,6 +601,26 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
     entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))?;
     published.iter().try_for_each(|part| part.carry_over(transaction, id))?;
     Ok(Inserted { id, again: before.is_some() })
+}
+
+/// An item that was asked for again and of which nothing could be read: what is known of it stays, for it may tell what
+/// was published. It is asked for still, until it goes to quarantine; `None` where the entry is another one.
+fn still_asked(transaction: &Transaction<'_>, launcher: i64, entry: &Entry) -> rusqlite::Result<Option<i64>> {
+    let gives_up = match entry.stage {
+        Stage::Failed => false,
+        Stage::Quarantined => true,
+        _ => return Ok(None),
+    };
+    if !entry.parts.is_empty() {
+        return Ok(None);
+    }
+    let sql = "UPDATE item SET reason = ?3, reason_fr = ?4, retry = NOT ?5,
+                 failures = CASE WHEN ?5 THEN 0 ELSE failures + 1 END,
+                 stage = CASE WHEN ?5 AND whole THEN 'quarantined' ELSE stage END
+               WHERE launcher = ?1 AND key = ?2 AND departed IS NULL AND retry RETURNING id";
+    let (en, fr) = entry.reason.as_ref().map(|Text { en, fr }| (en, fr)).unzip();
+    let arguments = params![launcher, entry.key.as_str(), en, fr, gives_up];
+    transaction.prepare_cached(sql)?.query_row(arguments, |row| row.get(0)).optional()
 }
 
 /// A document that was published when a part of its item went to quarantine.
