@@ -11,7 +11,6 @@ mod imap;
 mod ledger;
 mod mails;
 mod memory;
-mod mails;
 mod pop3;
 mod probe;
 mod proxy;
