@@ -5,7 +5,7 @@
 //! validator: checksums are not looked at, attributes may come in any order, and what is wrong inside one attribute
 //! costs that one alone. The text of the message (rich text mostly) is no document and is told by its kind.
 
-use std::io::{self, Read, SeekFrom};
+use std::io::{Read, SeekFrom};
 use std::ops::Range;
 
 use super::container::{Flaw, Source};
