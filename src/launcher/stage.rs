@@ -493,10 +493,10 @@ fn open_dropped(path: &Path) -> io::Result<File> {
     options.read(true).open(path)
 }
 
-/// `since` where the server cannot be asked for dates: POP3 has none.
+/// `since` where the server cannot be asked for dates: POP3 has none. When a mail was received is not the sender's to say.
 fn too_old(launcher: &Launcher, facts: &Facts) -> Option<String> {
     let since = launcher.since.filter(|_| launcher.kind == Kind::Pop3)?;
-    let date = facts.date.or(facts.received)?;
+    let date = facts.received.or(facts.date)?;
     (date < since.first_moment()?).then(|| "since".to_owned())
 }
 

@@ -156,10 +156,13 @@ async fn mails_before_since_are_rejected_where_the_server_knows_no_dates() {
     });
     let mut source = one(1, dated(1, "Tue, 6 Jan 2026 10:00:00 +0100"));
     source.messages.insert(2, dated(2, "Tue, 10 Feb 2026 10:00:00 +0100"));
+    // a sender whose clock is wrong
+    source.messages.insert(3, dated(3, "Thu, 1 Jan 1970 00:00:00 +0000"));
+    source.undated.extend([1, 2]);
     bench.launcher.kind = Kind::Pop3;
     let report = bench.run(&mut source).await;
-    assert_eq!((report.items.rejected, report.items.delivered), (1, 1), "{report:?}");
-    assert_eq!(source.acknowledged, [2]);
+    assert_eq!((report.items.rejected, report.items.delivered), (1, 2), "{report:?}");
+    assert_eq!(source.acknowledged, [2, 3]);
 }
 
 #[tokio::test]
