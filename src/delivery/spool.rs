@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::publish::sync_directory;
 use crate::model::{Digest, ItemKey};
@@ -17,20 +18,23 @@ use crate::model::{Digest, ItemKey};
 #[derive(Clone, Debug)]
 pub struct Spool {
     dir: PathBuf,
+    /// Whether the folder has held anything since it was opened.
+    used: Arc<AtomicBool>,
 }
 
 impl Spool {
     /// Opens the folder, making it when it is missing.
     pub fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        Ok(Self { dir: dir.to_owned() })
+        let used = fs::read_dir(dir)?.next().is_some();
+        Ok(Self { dir: dir.to_owned(), used: Arc::new(AtomicBool::new(used)) })
     }
 
     /// Starts the body of an item; one that was there is replaced at `finish`.
     pub fn create(&self, key: &ItemKey) -> SpoolWriter {
         let path = self.path(key);
         let part = path.with_extension(PART);
-        SpoolWriter { held: Vec::new(), file: None, part, path, size: 0 }
+        SpoolWriter { held: Vec::new(), file: None, part, path, size: 0, used: Arc::clone(&self.used) }
     }
 
     /// The finished file of an item, if it is there.
@@ -40,6 +44,9 @@ impl Spool {
 
     /// Removes the file of an item; one that is not there is no error.
     pub fn remove(&self, key: &ItemKey) -> io::Result<()> {
+        if !self.used.load(Ordering::Relaxed) {
+            return Ok(()); // small bodies never came to the disk
+        }
         match fs::remove_file(self.path(key)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -130,6 +137,7 @@ pub struct SpoolWriter {
     part: PathBuf,
     path: PathBuf,
     size: u64,
+    used: Arc<AtomicBool>,
 }
 
 impl SpoolWriter {
@@ -159,6 +167,7 @@ impl SpoolWriter {
     /// Goes on in a file.
     fn spill(&mut self) -> io::Result<&mut File> {
         // known before it is written to: what does not fit on the disk is removed
+        self.used.store(true, Ordering::Relaxed);
         let file = self.file.insert(File::create(&self.part)?);
         file.write_all(&std::mem::take(&mut self.held))?;
         Ok(file)

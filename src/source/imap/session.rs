@@ -84,8 +84,8 @@ impl Session {
 
     /// Ends the session in good order. Nothing depends on it any more, so that trouble is not told.
     pub(super) async fn close(mut self) {
-        // never CLOSE: it would expunge what others marked (RFC 3501, 6.4.2)
-        if self.selected.is_some() && self.has("UNSELECT") && self.wire.command("UNSELECT").await.is_err() {
+        // never CLOSE: it would expunge what others marked (RFC 3501, 6.4.2); both in one round trip
+        if self.selected.is_some() && self.has("UNSELECT") && self.wire.send("UNSELECT").await.is_err() {
             return;
         }
         let _ = self.wire.command("LOGOUT").await;

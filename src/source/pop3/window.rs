@@ -56,6 +56,6 @@ impl Window {
     }
 }
 
-/// Commands under way: what 50 ms of round trip need for a thousand small messages a second; not so many that their
+/// Commands under way: what 50 ms of round trip need for some thousand small messages a second; not so many that their
 /// lines could fill a server's buffers while it sends.
-const DEPTH: usize = 64;
+const DEPTH: usize = 256;
