@@ -223,7 +223,10 @@ mod tests {
     use super::*;
 
     fn encode(data: &[u8], zero: char) -> String {
-        let code = |value: u8| if value & 0x3f == 0 { zero } else { char::from((value & 0x3f) + 32) };
+        let code = |value: u8| match value & 0x3f {
+            0 => zero,
+            bits => char::from(bits + 32),
+        };
         let mut text = String::new();
         for line in data.chunks(45) {
             text.push(code(u8::try_from(line.len()).unwrap()));

@@ -197,7 +197,8 @@ impl<'a> Session<'a> {
     fn list(&mut self, lines: &[String]) -> std::io::Result<()> {
         let mut text = "+OK\r\n".to_owned();
         for line in lines {
-            text += &format!("{line}\r\n");
+            text.push_str(line);
+            text.push_str("\r\n");
         }
         self.out.write_all(format!("{text}.\r\n").as_bytes())
     }
