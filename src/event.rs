@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::{Fault, ServiceName};
+use crate::text;
 use crate::text::Text;
 
 /// Severity, as in syslog: 0 is the most severe.
@@ -97,6 +98,14 @@ impl Event {
     pub fn of(mut self, service: &ServiceName) -> Self {
         self.service = Some(service.clone());
         self
+    }
+
+    /// The same event, of a section that its sentence does not name: in a log beside the lines of others it must.
+    #[must_use]
+    pub fn about(mut self, service: &ServiceName) -> Self {
+        let Text { en, fr } = self.text;
+        self.text = text!("{service}: {en}", "{service} : {fr}");
+        self.of(service)
     }
 
     /// The same event, at the end of a cycle.

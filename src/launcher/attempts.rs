@@ -65,7 +65,7 @@ impl Careful {
                 "{path}: refused logins cannot be remembered: {en}",
                 "{path} : impossible de retenir les connexions refusées : {fr}"
             );
-            self.events.emit(Event::new(Level::Warning, "attempts_not_kept", text).of(&self.attempts.launcher));
+            self.events.emit(Event::new(Level::Warning, "attempts_not_kept", text).about(&self.attempts.launcher));
         }
         result
     }

@@ -934,7 +934,7 @@ impl<'a> Cycle<'a> {
     }
 
     pub(super) fn tell(&self, level: Level, name: &'static str, text: Text) {
-        self.env.events.emit(Event::new(level, name, text).of(&self.launcher.name));
+        self.env.events.emit(Event::new(level, name, text).about(&self.launcher.name));
     }
 
     /// Raised in both places before the first delivery of a cycle, in the ledger first: a witness ahead of the

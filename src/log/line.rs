@@ -67,6 +67,14 @@ mod tests {
     }
 
     #[test]
+    fn a_line_about_a_section_says_which_in_both_languages() {
+        let event = Event::new(Level::Info, "x", text!("delivered", "livré")).about(&ServiceName::new("factures"));
+        assert_eq!(body(&event, Lang::En), "LOG6[ui]: factures: delivered");
+        assert_eq!(body(&event, Lang::Fr), "LOG6[ui]: factures : livré");
+        assert!(json(&event, &noon()).contains("\"service\":\"factures\""));
+    }
+
+    #[test]
     fn what_does_not_print_becomes_a_dot_and_long_lines_are_capped() {
         let event = Event::new(Level::Info, "x", Text::same(format!("é\r\n\u{1b}[31m{}", "à".repeat(2000))));
         let line = body(&event, Lang::En);

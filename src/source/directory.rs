@@ -93,7 +93,7 @@ impl Directory {
                 return; // removed since it was listed
             }
             let fault = Self::unreadable(dir, &error).fault().clone();
-            self.events.emit(Event::new(Level::Warning, "folder_unreadable", fault.text).of(&self.name));
+            self.events.emit(Event::new(Level::Warning, "folder_unreadable", fault.text).about(&self.name));
         }
     }
 
@@ -182,7 +182,7 @@ impl Source for Directory {
         match trouble {
             // one file that cannot be moved holds up no other
             Some(fault) if !done.is_empty() => {
-                self.events.emit(Event::new(Level::Warning, "after_failed", fault.text).of(&self.name));
+                self.events.emit(Event::new(Level::Warning, "after_failed", fault.text).about(&self.name));
                 Ok(done)
             }
             Some(fault) => Err(SourceError::Mailbox(fault)),

@@ -249,7 +249,7 @@ impl Imap {
     }
 
     fn tell(&self, level: Level, name: &'static str, text: Text) {
-        self.events.emit(Event::new(level, name, text).of(&self.launcher.name));
+        self.events.emit(Event::new(level, name, text).about(&self.launcher.name));
     }
 
     /// Waits in the connection that a cycle has left; `None` where there is none, or it is of no use.

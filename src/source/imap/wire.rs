@@ -102,7 +102,7 @@ impl Wire {
 
     /// Tells something about this connection.
     pub(super) fn tell(&self, level: Level, name: &'static str, text: crate::text::Text) {
-        self.events.emit(Event::new(level, name, text).of(&self.service));
+        self.events.emit(Event::new(level, name, text).about(&self.service));
     }
 
     /// Sends a command and returns its tag. `line` is without line end; it may hold a secret and is told to nobody.

@@ -220,7 +220,7 @@ impl Pop3 {
             "{count} messages belong to another account than the one configured now; they are left as they are",
             "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
         );
-        self.events.emit(Event::new(Level::Warning, "pop3_other_account", text).of(&self.launcher.name));
+        self.events.emit(Event::new(Level::Warning, "pop3_other_account", text).about(&self.launcher.name));
     }
 
     /// Closes; what was marked is deleted only now.
