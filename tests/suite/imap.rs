@@ -924,6 +924,11 @@ async fn moving_into_any_folder_that_is_read_is_refused_before_anything_is_deliv
         let found = Bench::new(config.clone()).imap.discover(None).await;
         assert_eq!(found.is_ok(), allowed, "{target}");
     }
+    // below the root of the whole mailbox lies every folder that is still to be made
+    config.source = "/".to_owned();
+    config.after = Disposition::Move("Fresh".to_owned());
+    let refused = Bench::new(config).imap.discover(None).await.unwrap_err();
+    assert_eq!(refused.fault().code, Code::Config, "{:?}", refused.fault());
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ pub(super) async fn change(
 async fn move_target(session: &mut Session, folder: &str) -> Result<String, SourceError> {
     let target = session.target(folder).await?;
     match &session.selected {
-        Some(selected) if target.is_among(std::slice::from_ref(&selected.name), false) => {
+        Some(selected) if target.is_among(std::slice::from_ref(&selected.name), false, "") => {
             Err(would_come_back(&session.wire.host, folder))
         }
         _ => Ok(target.name),

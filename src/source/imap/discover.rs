@@ -90,9 +90,9 @@ impl Imap {
         let tree = self.launcher.subfolders;
         for what in [self.launcher.after.clone(), self.launcher.after_empty.clone()] {
             let Disposition::Move(folder) = what else { continue };
-            let read = self.read.clone();
+            let (read, source) = (self.read.clone(), self.launcher.source.clone());
             let session = self.session().await?;
-            if session.target(&folder).await?.is_among(&read, tree) {
+            if session.target(&folder).await?.is_among(&read, tree, &source) {
                 return Err(would_come_back(&session.wire.host, &folder));
             }
         }

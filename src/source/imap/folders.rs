@@ -11,6 +11,7 @@ use crate::proto::imap::names;
 use crate::proto::imap::response::{Response, Status, Value};
 use crate::source::SourceError;
 use crate::text;
+use crate::text::Text;
 
 /// A folder as the server lists it.
 #[derive(Clone, Debug)]
@@ -135,7 +136,7 @@ impl Session {
 
     fn no_folder(&self, name: &str, list: &[Folder], status: Option<&Status>) -> SourceError {
         let host = &self.wire.host;
-        let said = status.map_or_else(|| "LIST".to_owned(), words);
+        let Text { en, fr } = status.map_or_else(not_listed, |status| Text::same(words(status)));
         let mut shown: Vec<String> =
             list.iter().filter(|folder| folder.can_open()).map(|folder| names::show(&folder.name)).collect();
         shown.sort_by_cached_key(|folder| {
@@ -145,8 +146,8 @@ impl Session {
         shown.truncate(CANDIDATES);
         let folders = shown.join(", ");
         let text = text!(
-            "{host}: the folder {name} cannot be opened ({said}); the nearest folders of this mailbox: {folders}",
-            "{host} : impossible d'ouvrir le dossier {name} ({said}) ; dossiers les plus proches de cette boîte : {folders}"
+            "{host}: the folder {name} cannot be opened ({en}); the nearest folders of this mailbox: {folders}",
+            "{host} : impossible d'ouvrir le dossier {name} ({fr}) ; dossiers les plus proches de cette boîte : {folders}"
         );
         SourceError::Mailbox(Fault::new(Code::Folder, text))
     }
@@ -154,14 +155,14 @@ impl Session {
 
 impl Target {
     /// Whether what is moved here would be read again as new, where `read` are the folders that are read; with `tree`
-    /// folders that come to be below them will be, too.
-    pub(super) fn is_among(&self, read: &[String], tree: bool) -> bool {
+    /// folders that come to be below `source` will be, too.
+    pub(super) fn is_among(&self, read: &[String], tree: bool, source: &str) -> bool {
         let is_this = |name: &String| names::show(name) == names::show(&self.name);
         let is_below = |root: &String| {
             let root = Folder { name: root.clone(), separator: self.separator, attributes: Vec::new() };
             root.holds(&self.name)
         };
-        read.iter().any(is_this) || (tree && !self.exists && read.iter().any(is_below))
+        read.iter().any(is_this) || (tree && !self.exists && (names::is_root(source) || read.iter().any(is_below)))
     }
 }
 
@@ -219,6 +220,10 @@ fn find<'a>(name: &str, list: &'a [Folder], prefix: &str) -> Option<&'a Folder> 
         Some(at) => list.get(at),
         None => names::usual_use(name).and_then(by_use),
     }
+}
+
+fn not_listed() -> Text {
+    text!("the server lists none of this name or use", "le serveur n'en annonce aucun de ce nom ou de cet usage")
 }
 
 /// The first personal namespace (RFC 2342, 5).
