@@ -294,7 +294,7 @@ const FRENCH_LEDGER: &[French] = &[
         "Faire reprendre des éléments par le prochain cycle",
         &[
             ("name", "Le lanceur"),
-            ("key", "Un élément, déjà livré ou non"),
+            ("key", "Un élément, déjà livré ou non ; le début de sa clé suffit"),
             ("quarantined", "Tout ce qui est en quarantaine"),
             ("empty", "Tout ce qui n'a donné aucun document"),
             ("rejected", "Tout ce que `filter_from` ou `filter_subject` ont écarté"),

@@ -55,7 +55,7 @@ pub enum LedgerCommand {
     Retry {
         /// The launcher
         name: String,
-        /// One item, delivered before or not
+        /// One item, delivered before or not; the beginning of its key is enough
         #[arg(required_unless_present_any = ["quarantined", "empty", "rejected"])]
         key: Option<String>,
         /// All that is in quarantine
@@ -142,9 +142,8 @@ impl Desk<'_> {
     fn finish(&mut self, result: Result<(), Fault>) -> io::Result<u8> {
         match result {
             Ok(()) => Ok(0),
-            Err(Fault { code, text }) => {
-                writeln!(self.err, "{code}: {}", text.get(self.lang))?;
-                Ok(1)
+            Err(Fault { code, text: Text { en, fr } }) => {
+                self.complain(&text!("{code}: {en}", "{code} : {fr}"), 1)
             }
         }
     }

@@ -268,8 +268,8 @@ impl Launcher {
             empty_message: word(options, "empty").as_deref() == Some("message"),
             max_size: options.get("max_size", value::size).unwrap_or(largest(kind)),
             max_unpacked: options.get("max_unpacked", value::size).unwrap_or(UNPACKED),
-            max_entries: count(options, "max_entries", ENTRIES),
-            max_depth: count(options, "max_depth", DEPTH),
+            max_entries: options.get("max_entries", value::at_least_one).unwrap_or(ENTRIES),
+            max_depth: options.get("max_depth", value::at_least_one).unwrap_or(DEPTH),
             deliver: options.get("deliver", value::path).unwrap_or_default(),
             staging: options.get("staging", value::path),
             template: options.get("name", Template::document).unwrap_or_else(Template::own_name),
@@ -428,10 +428,6 @@ fn index(options: &Options) -> Index {
         Some("csv") => Index::Csv,
         _ => Index::None,
     }
-}
-
-fn count(options: &Options, name: &str, default: usize) -> usize {
-    options.get(name, value::number).and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
 }
 
 /// A section's own alerts replace those before the first section (contract, section 1: inheritance).

@@ -89,6 +89,8 @@ pub enum Kind {
     Any,
     /// A whole number.
     Number,
+    /// See [`value::at_least_one`].
+    Count,
     /// See [`value::duration`].
     Duration,
     /// See [`value::duration_or_never`].
@@ -289,6 +291,7 @@ impl Kind {
             Self::Only(words) if !words.contains(&value) => Verdict::Mistake(value::not_yet(value)),
             Self::Text => check(value::some(value)),
             Self::Number => check(value::number(value)),
+            Self::Count => check(value::at_least_one(value)),
             Self::Duration => check(value::duration(value)),
             Self::DurationOrNever => check(value::duration_or_never(value)),
             Self::Interval => check(super::schedule::Interval::parse(value)),

@@ -46,10 +46,13 @@ impl Interval {
 
     fn cron(text: &str) -> Result<Self, Text> {
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| {
+        let parsed = parser.parse(text).ok().filter(|_| steps_fit(text));
+        let cron = parsed.ok_or_else(|| {
             text!(
-                "{text:?} is no cron expression: {error}; expected minute hour day month weekday",
-                "{text:?} n'est pas une expression cron : {error} ; attendu minute heure jour mois jour-de-semaine"
+                "{text:?} is no cron expression: expected minute (0-59) hour (0-23) day (1-31) month (1-12) weekday \
+                 (0-7 or sun-sat), each a number, 1,2,3, 1-5, */2 or *",
+                "{text:?} n'est pas une expression cron : attendu minute (0-59) heure (0-23) jour (1-31) mois (1-12) \
+                 jour de la semaine (0-7 ou sun-sat), chacun un nombre, 1,2,3, 1-5, */2 ou *"
             )
         })?;
         if cron.find_next_occurrence(&Zoned::now(), false).is_err() {
@@ -85,6 +88,15 @@ impl Interval {
     }
 }
 
+/// Whether each step lies within its field: `*/90` minutes would mean once an hour.
+fn steps_fit(text: &str) -> bool {
+    let fits = |(field, most): (&str, &u32)| {
+        let mut steps = field.split(',').filter_map(|part| part.split_once('/'));
+        steps.all(|(_, step)| step.parse::<u32>().is_ok_and(|step| step <= *most))
+    };
+    text.split_whitespace().zip(&MOST).all(fits)
+}
+
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,6 +118,8 @@ impl PartialEq for Interval {
 
 /// Of a cron expression.
 const FIELDS: usize = 5;
+/// How many minutes, hours, days, months, weekdays there are.
+const MOST: [u32; FIELDS] = [60, 24, 31, 12, 7];
 /// Should a clock be so wrong that no next time is found.
 const FALLBACK: Duration = Duration::from_hours(1);
 
@@ -139,8 +153,14 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_refused() {
-        for text in ["0", "often", "* * * *", "61 * * * *", "0 0 30 2 *", "@daily", "0 * * * * *"] {
+        for text in ["0", "often", "* * * *", "61 * * * *", "0 0 30 2 *", "@daily", "0 * * * * *", "*/90 * * * *"] {
             assert!(Interval::parse(text).is_err(), "{text}");
+        }
+        // in its reader's language, not in the parser's
+        let french = Interval::parse("0 8 * * lundi").unwrap_err().fr;
+        assert!(french.contains("jour de la semaine (0-7") && !french.contains("Pattern"), "{french}");
+        for text in ["*/60 * * * *", "0 8-18/2 * * 1-5", "0 */24 1,15 * *"] {
+            assert!(Interval::parse(text).is_ok(), "{text}");
         }
         assert_eq!(Interval::parse("5 4 * * *").unwrap(), Interval::parse("5 4 * * *").unwrap());
     }

@@ -496,6 +496,9 @@ fn a_launcher_that_cannot_be_right_is_a_mistake() {
         "server = https://x",
         "interval = 0",
         "max_size = 0",
+        "max_unpacked = much",
+        "max_entries = -1",
+        "max_depth = 0",
         "filter = no slashes",
         "after = burn",
     ] {

@@ -91,6 +91,17 @@ pub fn number(value: &str) -> Result<i64, Text> {
     value.parse().map_err(|_| text!("{value:?} is no whole number", "{value:?} n'est pas un nombre entier"))
 }
 
+/// A whole number of at least one.
+///
+/// # Errors
+/// Anything else.
+pub fn at_least_one(value: &str) -> Result<usize, Text> {
+    let wrong = || {
+        text!("{value:?} is no whole number from 1 on", "{value:?} n'est pas un nombre entier d'au moins 1")
+    };
+    value.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)
+}
+
 /// An address of a tunnel: `PORT`, `HOST:PORT` split at the last colon, `::1:993`, `[::1]:993`. A name of a service
 /// (`pop3s`) stands for its port.
 ///
@@ -134,8 +145,9 @@ pub fn server(value: &str) -> Result<(String, Option<u16>), Text> {
         return Ok((bare.to_owned(), None));
     }
     let (host, port) = match value.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port_to(port)?)),
-        None => (value, None),
+        // a URL has no port where its colon is
+        Some((host, port)) if !port.starts_with("//") => (host, Some(port_to(port)?)),
+        _ => (value, None),
     };
     let host = without_brackets(host).map_err(|()| bad_brackets(value))?;
     if host.is_empty() || !may_be_host(host) {
@@ -845,6 +857,7 @@ mod tests {
         for text in ["", ":993", "https://x", "a b", "h:x", "h:993:1", "h/x:993", "= h"] {
             assert!(server(text).is_err(), "{text}");
         }
+        assert!(server("https://imap.example.org").unwrap_err().en.contains("without https://"));
     }
 
     #[test]
