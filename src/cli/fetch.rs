@@ -138,7 +138,8 @@ fn one(launcher: &Launcher, env: &Env, dry_run: bool) -> Report {
 fn tell(report: &Report, options: &Options, lang: Lang, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
     let Report { name, items, files, error } = report;
     if let Some(Fault { code, text }) = error {
-        writeln!(err, "{name}: {code}: {}", text.get(lang))?;
+        let Text { en, fr } = text;
+        writeln!(err, "{}", text!("{name}: {code}: {en}", "{name} : {code} : {fr}").get(lang))?;
     }
     if options.json {
         return Ok(());

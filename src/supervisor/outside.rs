@@ -125,8 +125,10 @@ fn metrics(config: &Config) -> Option<Remark> {
     }
     let port = address.port;
     let text = text!(
-        "metrics: {address} is open to the network, and whoever reaches it reads the names and figures of every          section; metrics = 127.0.0.1:{port} keeps them to this machine",
-        "metrics : {address} est ouvert au réseau, et qui l'atteint lit noms et chiffres de chaque section ;          metrics = 127.0.0.1:{port} les garde à cette machine"
+        "metrics: {address} is open to the network, and whoever reaches it reads the names and figures of every \
+         section; metrics = 127.0.0.1:{port} keeps them to this machine",
+        "metrics : {address} est ouvert au réseau, et qui l'atteint lit noms et chiffres de chaque section ; \
+         metrics = 127.0.0.1:{port} les garde à cette machine"
     );
     Some(Remark { place: config.global.places.of("metrics").clone(), text })
 }
@@ -454,6 +456,18 @@ mod tests {
         for drive in [r"C:\state", r"\\?\C:\state", "state"] {
             assert_eq!(network_file_system(Path::new(drive)), None, "{drive}");
         }
+    }
+
+    #[test]
+    fn numbers_that_the_network_can_read_are_warned_of_in_one_sentence() {
+        let overrides = crate::config::Overrides::default();
+        let of = |line: &str| {
+            let text = format!("{line}\n[l]\nlauncher = directory\nsource = /in\ndeliver = /cold\n");
+            metrics(&crate::config::load_bytes(Path::new("t.ini"), text.as_bytes(), &overrides).unwrap())
+        };
+        let text = of("metrics = 9110").unwrap().text;
+        assert!(!text.en.contains("  ") && !text.fr.contains("  "), "{text:?}");
+        assert!(of("metrics = 127.0.0.1:9110").is_none());
     }
 
     #[test]
