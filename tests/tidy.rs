@@ -81,8 +81,8 @@ fn every_source_file_says_what_it_is() {
 
 #[test]
 fn the_sample_files_load() {
-    for name in ["conf/wiki.ini", "conf/gmail-imap.ini", "conf/directory.ini"] {
-        loads(name, &text(&root().join(name)));
+    for name in ["wiki", "gmail-imap", "pop3", "directory", "surveillance"].map(|name| format!("conf/{name}.ini")) {
+        loads(&name, &text(&root().join(&name)));
     }
     // the packaged file says nothing until its options and headers lose their semicolon; explanations keep it
     let packaged = text(&root().join("packaging/pertuis.ini"));
