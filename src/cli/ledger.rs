@@ -142,9 +142,7 @@ impl Desk<'_> {
     fn finish(&mut self, result: Result<(), Fault>) -> io::Result<u8> {
         match result {
             Ok(()) => Ok(0),
-            Err(Fault { code, text: Text { en, fr } }) => {
-                self.complain(&text!("{code}: {en}", "{code} : {fr}"), 1)
-            }
+            Err(Fault { code, text: Text { en, fr } }) => self.complain(&text!("{code}: {en}", "{code} : {fr}"), 1),
         }
     }
 

@@ -96,9 +96,7 @@ pub fn number(value: &str) -> Result<i64, Text> {
 /// # Errors
 /// Anything else.
 pub fn at_least_one(value: &str) -> Result<usize, Text> {
-    let wrong = || {
-        text!("{value:?} is no whole number from 1 on", "{value:?} n'est pas un nombre entier d'au moins 1")
-    };
+    let wrong = || text!("{value:?} is no whole number from 1 on", "{value:?} n'est pas un nombre entier d'au moins 1");
     value.parse().ok().filter(|count| *count > 0).ok_or_else(wrong)
 }
 

@@ -237,7 +237,7 @@ fn internal_date(text: &str) -> Option<SystemTime> {
 }
 
 /// Messages asked for in one command.
-const TOGETHER: usize = 50;
+const TOGETHER: usize = 250;
 /// What part of a message is called in the spool while it is alone.
 const HALF: &str = "half";
 
