@@ -143,7 +143,7 @@ impl Staging {
 
     /// Makes these staged files and folders, with their names, survive a power cut.
     ///
-    /// Many at once by one `syncfs` where that is safe (see [`syncable_volume`]), though it waits for what others have
+    /// Many at once by one `syncfs` where that is safe (see `syncable_volume`), though it waits for what others have
     /// written on the volume too: a journal makes one commit of it, where each `fsync` asks for one of its own.
     pub fn sync_files(&self, names: &[&str], folders: &[&str]) -> io::Result<()> {
         #[cfg(target_os = "linux")]
