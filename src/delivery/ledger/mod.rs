@@ -423,12 +423,12 @@ impl Ledger {
         let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
                    acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id = ?1";
         self.write(|transaction| {
-            let now = now();
-            for (id, unconfirmed) in items {
-                transaction.prepare_cached(parts)?.execute(params![id, now])?;
-                transaction.prepare_cached(row)?.execute(params![id, now, unconfirmed, acknowledge])?;
-            }
-            Ok(())
+            let (now, mut parts, mut row) =
+                (now(), transaction.prepare_cached(parts)?, transaction.prepare_cached(row)?);
+            items.iter().try_for_each(|(id, unconfirmed)| {
+                parts.execute(params![id, now])?;
+                row.execute(params![id, now, unconfirmed, acknowledge]).map(drop)
+            })
         })
     }
 
@@ -762,7 +762,7 @@ fn millis(time: SystemTime) -> i64 {
 }
 
 /// What makes each version of the file out of the one before it.
-const SCHEMAS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema2.sql")];
+const SCHEMAS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql")];
 #[allow(clippy::cast_possible_wrap)] // a handful
 const SCHEMA: i64 = SCHEMAS.len() as i64;
 /// How long a writer waits for another process.
