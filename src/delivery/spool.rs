@@ -32,9 +32,7 @@ impl Spool {
 
     /// Starts the body of an item; one that was there is replaced at `finish`.
     pub fn create(&self, key: &ItemKey) -> SpoolWriter {
-        let path = self.path(key);
-        let part = path.with_extension(PART);
-        SpoolWriter { held: Vec::new(), file: None, part, path, size: 0, used: Arc::clone(&self.used) }
+        SpoolWriter { held: Vec::new(), file: None, spool: self.clone(), key: key.clone(), size: 0 }
     }
 
     /// The finished file of an item, if it is there.
@@ -133,11 +131,11 @@ impl SpoolFile {
 pub struct SpoolWriter {
     /// The bytes of a body that is small so far.
     held: Vec<u8>,
-    file: Option<File>,
-    part: PathBuf,
-    path: PathBuf,
+    /// The file of one that is not, and where it is.
+    file: Option<(File, PathBuf)>,
+    spool: Spool,
+    key: ItemKey,
     size: u64,
-    used: Arc<AtomicBool>,
 }
 
 impl SpoolWriter {
@@ -148,18 +146,21 @@ impl SpoolWriter {
 
     /// The body is whole and belongs to `key`, whatever it was started for: an IMAP server may name the message
     /// after its body.
-    pub fn finish_as(mut self, spool: &Spool, key: &ItemKey) -> io::Result<SpoolFile> {
-        self.path = spool.path(key);
+    pub fn finish_as(mut self, key: &ItemKey) -> io::Result<SpoolFile> {
+        self.key = key.clone();
         self.finish()
     }
 
     /// The body is whole: gives it its name.
     pub fn finish(mut self) -> io::Result<SpoolFile> {
-        let body = if self.file.take().is_some() {
-            super::publish::replace(&self.part, &self.path)?;
-            Body::File(self.path.clone())
-        } else {
-            Body::Memory(Arc::new(std::mem::take(&mut self.held)))
+        let body = match &self.file {
+            Some((_, part)) => {
+                let path = self.spool.path(&self.key);
+                super::publish::replace(part, &path)?;
+                self.file = None;
+                Body::File(path)
+            }
+            None => Body::Memory(Arc::new(std::mem::take(&mut self.held))),
         };
         Ok(SpoolFile { body, size: self.size })
     }
@@ -167,8 +168,9 @@ impl SpoolWriter {
     /// Goes on in a file.
     fn spill(&mut self) -> io::Result<&mut File> {
         // known before it is written to: what does not fit on the disk is removed
-        self.used.store(true, Ordering::Relaxed);
-        let file = self.file.insert(File::create(&self.part)?);
+        self.spool.used.store(true, Ordering::Relaxed);
+        let part = self.spool.path(&self.key).with_extension(PART);
+        let (file, _) = self.file.insert((File::create(&part)?, part));
         file.write_all(&std::mem::take(&mut self.held))?;
         Ok(file)
     }
@@ -177,7 +179,7 @@ impl SpoolWriter {
 impl Write for SpoolWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.file {
-            Some(file) => file.write(bytes)?,
+            Some((file, _)) => file.write(bytes)?,
             None if self.held.len() + bytes.len() <= HELD => {
                 self.held.extend_from_slice(bytes);
                 bytes.len()
@@ -195,8 +197,8 @@ impl Write for SpoolWriter {
 
 impl Drop for SpoolWriter {
     fn drop(&mut self) {
-        if self.file.is_some() {
-            let _ = fs::remove_file(&self.part);
+        if let Some((_, part)) = &self.file {
+            let _ = fs::remove_file(part);
         }
     }
 }

@@ -105,7 +105,7 @@ impl<'a> Bodies<'a> {
     }
 
     fn mail(&self, writer: SpoolWriter, key: &ItemKey, received: Option<SystemTime>) -> Result<Content, SourceError> {
-        let file = writer.finish_as(self.spool, key).map_err(|error| spool_fault(&error))?;
+        let file = writer.finish_as(key).map_err(|error| spool_fault(&error))?;
         Ok(Content::Mail { file, folder: self.folder.clone(), received })
     }
 
@@ -181,7 +181,7 @@ impl<'a> Bodies<'a> {
                 continue;
             }
             if let Some(writer) = written(self.spool, incoming.body, fetch.get("BODY[TEXT]"))? {
-                file = Some(writer.finish_as(self.spool, &half).map_err(|error| spool_fault(&error))?);
+                file = Some(writer.finish_as(&half).map_err(|error| spool_fault(&error))?);
             }
         }
         Ok(file)
