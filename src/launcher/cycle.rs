@@ -5,12 +5,16 @@
 //! is started over, what is recorded is published by [`recover`](Cycle::recover), what is confirmed is acknowledged.
 //! Work goes in batches, so that the disk is asked to be sure a few times for many items.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::naming::{FreeNames, Naming};
@@ -60,13 +64,13 @@ pub async fn cycle(
     dry_run: bool,
     stop: &CancellationToken,
 ) -> Outcome {
-    let mut cycle = match Cycle::open(launcher, env, dry_run, stop) {
+    let cycle = match Cycle::open(launcher, env, dry_run, stop) {
         Ok(cycle) => cycle,
         Err(fault) => {
             return Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Interval };
         }
     };
-    let result = cycle.run(source).await;
+    let (mut cycle, result) = cycle.run(source).await;
     cycle.report.sum_up();
     let next = match &result {
         Ok(()) | Err(End::Fault(_) | End::Source(SourceError::Mailbox(_))) => Next::Interval,
@@ -106,16 +110,16 @@ pub async fn adopt(
 }
 
 /// Everything one cycle holds; the lock is released when it is dropped.
-pub(super) struct Cycle<'a> {
-    pub(super) launcher: &'a Launcher,
-    pub(super) env: &'a Env,
+pub(super) struct Cycle {
+    pub(super) launcher: Arc<Launcher>,
+    pub(super) env: Env,
     pub(super) ledger: Ledger,
     pub(super) staging: Staging,
     pub(super) spool: Spool,
     pub(super) quarantine: Quarantine,
     pub(super) dry_run: bool,
     pub(super) report: Report,
-    stop: &'a CancellationToken,
+    stop: CancellationToken,
     /// Items that an earlier cycle recorded and this one published: counted, and not counted again when listed.
     recovered: HashSet<ItemKey>,
     names: FreeNames,
@@ -160,8 +164,8 @@ impl From<Fault> for End {
     }
 }
 
-impl<'a> Cycle<'a> {
-    fn open(launcher: &'a Launcher, env: &'a Env, dry_run: bool, stop: &'a CancellationToken) -> Result<Self, Fault> {
+impl Cycle {
+    fn open(launcher: &Launcher, env: &Env, dry_run: bool, stop: &CancellationToken) -> Result<Self, Fault> {
         let cycle = Self::prepare(launcher, env, dry_run, stop)?;
         if let Some(fault) = cycle.witness_disagrees()? {
             return Err(fault);
@@ -173,12 +177,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// Takes the lock and opens everything; `dry_run` works in a folder of its own that is removed afterwards.
-    fn prepare(
-        launcher: &'a Launcher,
-        env: &'a Env,
-        dry_run: bool,
-        stop: &'a CancellationToken,
-    ) -> Result<Self, Fault> {
+    fn prepare(launcher: &Launcher, env: &Env, dry_run: bool, stop: &CancellationToken) -> Result<Self, Fault> {
         let (name, state) = (&launcher.name, &env.state);
         let lock = if dry_run { None } else { Some(Lock::take(state, name)?) };
         check_directory(&launcher.deliver)?;
@@ -194,15 +193,15 @@ impl<'a> Cycle<'a> {
         let spool_dir = work.join("spool").join(name.file_stem());
         let quarantine = launcher.quarantine.clone().unwrap_or_else(|| quarantine_below(state));
         Ok(Self {
-            launcher,
-            env,
+            launcher: Arc::new(launcher.clone()),
+            env: env.clone(),
             ledger,
             staging,
             spool: Spool::open(&spool_dir).map_err(|error| spool_fault(&spool_dir, &error))?,
             quarantine: Quarantine::new(quarantine.join(name.file_stem())),
             dry_run,
             report: Report::new(name),
-            stop,
+            stop: stop.clone(),
             recovered: HashSet::new(),
             names: FreeNames::default(),
             shorts: HashMap::new(),
@@ -215,7 +214,23 @@ impl<'a> Cycle<'a> {
         })
     }
 
-    async fn run(&mut self, source: &mut dyn Source) -> Result<(), End> {
+    async fn run(mut self, source: &mut dyn Source) -> (Self, Result<(), End>) {
+        let (discovery, wanted) = match self.discover(source).await {
+            Ok(listed) => listed,
+            Err(end) => return (self, Err(end)),
+        };
+        let (mut cycle, taken) = self.take(source, wanted).await;
+        let result = match taken {
+            // what is confirmed is acknowledged by the next cycle
+            Ok(()) if cycle.dry_run || cycle.stop.is_cancelled() => Ok(()),
+            Ok(()) => cycle.conclude(source, discovery).await,
+            Err(end) => Err(end),
+        };
+        (cycle, result)
+    }
+
+    /// What the source lists, and which of it is to be taken.
+    async fn discover(&mut self, source: &mut dyn Source) -> Result<(Discovery, Vec<Item>), End> {
         self.recover()?;
         let stored = self.ledger.cursor()?;
         let unfinished = stored.as_ref().and_then(|stored| stored.strip_prefix(RECOGNISING));
@@ -232,15 +247,13 @@ impl<'a> Cycle<'a> {
         }
         let mut wanted = self.admit(&discovery.items)?;
         wanted.extend(self.unlisted(&discovery.items)?);
-        self.take(source, &wanted).await?;
-        if self.stop.is_cancelled() {
-            return Ok(()); // what is confirmed is acknowledged by the next cycle
-        }
-        if !self.dry_run {
-            self.acknowledge(source).await?;
-            self.move_cursor(discovery)?;
-        }
-        Ok(())
+        Ok((discovery, wanted))
+    }
+
+    /// The end of a cycle that took everything.
+    async fn conclude(&mut self, source: &mut dyn Source, discovery: Discovery) -> Result<(), End> {
+        self.acknowledge(source).await?;
+        Ok(self.move_cursor(discovery)?)
     }
 
     /// Finishes what an earlier cycle recorded: staged files that are still there are published, those that are
@@ -405,7 +418,7 @@ impl<'a> Cycle<'a> {
     /// The copy that was kept of an item that was asked for again.
     fn kept_copy(&self, key: &ItemKey, short: &str) -> Option<SpoolFile> {
         self.again.get(key).filter(|again| again.asked)?;
-        self.spool.find(key).or_else(|| self.quarantine.find(short, stage::extension(self.launcher)))
+        self.spool.find(key).or_else(|| self.quarantine.find(short, stage::extension(&self.launcher)))
     }
 
     fn tell_gone(&self, short: &str, asked: bool) {
@@ -425,7 +438,7 @@ impl<'a> Cycle<'a> {
 
     /// An item that is whole needs its place in quarantine no more.
     fn leave_quarantine(&self, short: &str) {
-        match self.quarantine.remove(short, stage::extension(self.launcher)) {
+        match self.quarantine.remove(short, stage::extension(&self.launcher)) {
             Ok(false) => {}
             Ok(true) => {
                 let text = text!("{short}: removed from quarantine", "{short} : retiré de la quarantaine");
@@ -444,7 +457,7 @@ impl<'a> Cycle<'a> {
 
     fn refuse_size(&mut self, item: &Item, size: u64) -> Result<(), Fault> {
         let short = self.ledger.free_short(&item.key, &item.key.short(&item.hint))?;
-        let entry = stage::too_large(self.launcher, &item.key, short, size);
+        let entry = stage::too_large(&self.launcher, &item.key, short, size);
         self.quarantine_whole(&entry, None)?;
         self.report.items.quarantined += 1;
         self.ledger.record(&[entry]).map(drop)
@@ -452,39 +465,50 @@ impl<'a> Cycle<'a> {
 
     /// Takes items: fetches and stages them at the same time, and in between records, publishes and confirms what
     /// has arrived, a batch at a time; also when the source fails half-way. The source sees one call for all of them,
-    /// so that it never waits for the disk with nothing under way.
-    async fn take(&mut self, source: &mut dyn Source, items: &[Item]) -> Result<(), End> {
+    /// so that it never waits for the disk with nothing under way: what blocks has a thread of its own.
+    async fn take(mut self, source: &mut dyn Source, items: Vec<Item>) -> (Self, Result<(), End>) {
         if items.is_empty() {
-            return Ok(());
+            return (self, Ok(()));
         }
+        if let Err(fault) = self.prepare_to_take(&items) {
+            return (self, Err(fault.into()));
+        }
+        let (sender, fetched) = mpsc::channel(IN_FLIGHT);
+        let (spool, stop, runtime) = (self.spool.clone(), self.stop.clone(), Handle::current());
+        let listed = items.clone();
+        let take_all = spawn_blocking(carried(move || {
+            let taken = self.take_all(&listed, Arrivals { fetched, received: VecDeque::new(), runtime });
+            (self, taken)
+        }));
+        let fetch = async {
+            tokio::select! {
+                result = source.fetch(&items, &spool, sender) => result,
+                () = stop.cancelled() => Ok(()),
+            }
+        };
+        let (fetched, taken) = tokio::join!(fetch, take_all);
+        let (cycle, taken) = taken.unwrap_or_else(|died| std::panic::resume_unwind(died.into_panic()));
+        (cycle, taken.map_err(End::from).and_then(|()| Ok(fetched?)))
+    }
+
+    fn prepare_to_take(&mut self, items: &[Item]) -> Result<(), Fault> {
         if !self.dry_run {
             self.raise_generation()?;
             boundary();
         }
         self.shorts = self.ledger.free_shorts(items.iter().map(own_short))?;
-        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-        let (spool, stop) = (self.spool.clone(), self.stop);
-        let fetch = async {
-            tokio::select! {
-                result = source.fetch(items, &spool, sender) => result,
-                () = stop.cancelled() => Ok(()),
-            }
-        };
-        let (fetched, taken) = tokio::join!(fetch, self.take_all(items, receiver));
-        taken?;
-        Ok(fetched?)
+        Ok(())
     }
 
-    async fn take_all(&mut self, items: &[Item], mut fetched: mpsc::Receiver<Fetched>) -> Result<(), Fault> {
+    fn take_all(&mut self, items: &[Item], mut arrivals: Arrivals) -> Result<(), Fault> {
         let items: HashMap<&ItemKey, &Item> = items.iter().map(|item| (&item.key, item)).collect();
         let (mut batch, mut done, total) = (Batch::default(), 0, items.len() as u64);
         let result = loop {
             self.env.events.progress(&self.launcher.name, done, total);
-            // what has been staged is delivered when nothing comes for a while
-            let next = match tokio::time::timeout(LINGER, fetched.recv()).await {
-                Ok(Some(next)) => next,
-                Ok(None) => break Ok(()),
-                Err(_) => {
+            let next = match arrivals.next() {
+                Arrival::Item(next) => next,
+                Arrival::End => break Ok(()),
+                Arrival::Lull => {
                     self.deliver(std::mem::take(&mut batch))?;
                     continue;
                 }
@@ -600,7 +624,7 @@ impl<'a> Cycle<'a> {
     /// documents are told apart among themselves.
     fn make_item_ready(&mut self, entry: &mut Entry, promised: &mut HashSet<String>) -> io::Result<()> {
         let directory = &self.launcher.deliver;
-        let naming = Naming { launcher: self.launcher, short: &entry.short, uid: "" };
+        let naming = Naming { launcher: &self.launcher, short: &entry.short, uid: "" };
         let mut index = index::extension(self.launcher.index).map(|extension| naming.index(extension));
         let folder = entry.folder().map(ToOwned::to_owned);
         if let Some(folder) = &folder {
@@ -628,7 +652,7 @@ impl<'a> Cycle<'a> {
     /// Stages the index of an item whose documents have their names.
     fn add_index(&self, entry: &mut Entry, folder: Option<&str>, name: String) -> io::Result<()> {
         boundary();
-        let bytes = index::Index::of(self.launcher, entry, SystemTime::now()).render(self.launcher.index)?;
+        let bytes = index::Index::of(&self.launcher, entry, SystemTime::now()).render(self.launcher.index)?;
         let (staged, directory) = match folder {
             Some(folder) => (format!("{folder}/{name}"), PathBuf::new()),
             None => (format!("{}.index", entry.short), self.launcher.deliver.clone()),
@@ -745,7 +769,7 @@ impl<'a> Cycle<'a> {
             return Ok(()); // published
         }
         let Some((entry, recorded)) = self.ledger.entry(item)? else { return Ok(()) };
-        let bytes = index::Index::of(self.launcher, &entry, recorded).render(index::format(&file.name));
+        let bytes = index::Index::of(&self.launcher, &entry, recorded).render(index::format(&file.name));
         let staged = bytes.and_then(|bytes| self.staging.put_again(&file.staged, &bytes));
         let staged = staged.map_err(|error| deliver_fault(&self.staging.path(&file.staged), &error))?;
         boundary();
@@ -782,10 +806,10 @@ impl<'a> Cycle<'a> {
     /// Carries out `after` and `after_empty` for everything that waits for it.
     async fn acknowledge(&mut self, source: &mut dyn Source) -> Result<(), End> {
         let mut done = Vec::new();
-        for empty in [false, true] {
-            let what = if empty { &self.launcher.after_empty } else { &self.launcher.after };
+        let launcher = Arc::clone(&self.launcher);
+        for (empty, what) in [(false, &launcher.after), (true, &launcher.after_empty)] {
             let removes = matches!(what, Disposition::Delete | Disposition::Move(_));
-            let keep = if removes { self.launcher.keep } else { Duration::ZERO };
+            let keep = if removes { launcher.keep } else { Duration::ZERO };
             let mut these = self.ledger.pending(empty, keep)?;
             if removes {
                 let unseen: Vec<_> =
@@ -916,7 +940,7 @@ impl<'a> Cycle<'a> {
             self.tell(Level::Notice, "item_quarantined", text);
             return Ok(());
         }
-        let body = body.map(|file| (file, stage::extension(self.launcher)));
+        let body = body.map(|file| (file, stage::extension(&self.launcher)));
         let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
         let (place, en, fr) = (place.display(), en.replace('\n', " | "), fr.replace('\n', " | "));
@@ -959,7 +983,7 @@ impl<'a> Cycle<'a> {
     }
 
     fn real_staging(&self) -> Staging {
-        Staging::at(&staging_root(self.launcher), &self.env.state, &self.launcher.name)
+        Staging::at(&staging_root(&self.launcher), &self.env.state, &self.launcher.name)
     }
 
     /// Whether the staging folder is older than what was recorded: its content was lost or set back, and a staged
@@ -1005,6 +1029,36 @@ pub fn staging_root(launcher: &Launcher) -> PathBuf {
 /// A listed item and the `{key}` that it has by itself.
 fn own_short(item: &Item) -> (&ItemKey, String) {
     (&item.key, item.key.short(&item.hint))
+}
+
+/// What a source fetches, as the thread that stages it receives it.
+struct Arrivals {
+    fetched: mpsc::Receiver<Fetched>,
+    /// Received and not staged yet: the two threads wake each other once for several.
+    received: VecDeque<Fetched>,
+    runtime: Handle,
+}
+
+enum Arrival {
+    Item(Fetched),
+    /// Nothing has come for a while: what has been staged is delivered.
+    Lull,
+    End,
+}
+
+impl Arrivals {
+    fn next(&mut self) -> Arrival {
+        if let Some(next) = self.received.pop_front() {
+            return Arrival::Item(next);
+        }
+        let mut received = Vec::with_capacity(IN_FLIGHT);
+        let receive = async { timeout(LINGER, self.fetched.recv_many(&mut received, IN_FLIGHT)).await };
+        if self.runtime.block_on(receive).is_err() {
+            return Arrival::Lull;
+        }
+        self.received.extend(received);
+        self.received.pop_front().map_or(Arrival::End, Arrival::Item)
+    }
 }
 
 /// Staged items that are recorded together.
@@ -1085,21 +1139,27 @@ pub(super) fn spool_fault(path: &Path, error: &io::Error) -> Fault {
     )
 }
 
-/// A boundary between two steps: the tests stop here as a crash would.
+/// A boundary between two steps: the tests stop here as a crash would, also on the thread that work is carried to.
 #[cfg(test)]
-use super::tests::boundary;
+use super::tests::{boundary, carried};
 
 /// A boundary between two steps: nothing outside of tests.
 #[cfg(not(test))]
 fn boundary() {}
+
+/// Work for another thread: as it is, outside of tests.
+#[cfg(not(test))]
+fn carried<T>(work: T) -> T {
+    work
+}
 
 /// Items recorded in one transaction, and the bytes above which a batch is closed.
 const BATCH: usize = 256;
 const BATCH_BYTES: u64 = 64 << 20;
 /// Nothing has come for so long: what is staged is delivered.
 const LINGER: Duration = Duration::from_secs(1);
-/// Fetched bodies that may wait to be staged.
-const IN_FLIGHT: usize = 4;
+/// Fetched bodies that may wait to be received, and as many to be staged.
+const IN_FLIGHT: usize = 8;
 const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
 /// Items after which an adoption says how far it is.

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
@@ -26,7 +27,7 @@ use crate::source::{Content, Fingerprint, Item};
 use crate::text;
 use crate::text::Text;
 
-impl Cycle<'_> {
+impl Cycle {
     /// Stages the documents of an item. `None`: it changed while it was read, a later cycle takes it as it is then.
     /// A fault means that nothing can be staged at all; what is wrong with this item alone is in its entry.
     pub(super) fn stage(&mut self, item: &Item, short: String, content: Content) -> Result<Option<Entry>, Fault> {
@@ -34,7 +35,7 @@ impl Cycle<'_> {
             Content::Gone => Ok(None),
             Content::File { path, name, stamp } => self.stage_file(item, short, &path, &name, &stamp),
             Content::Mail { file, .. } if file.size > self.launcher.max_size => {
-                let entry = too_large(self.launcher, &item.key, short, file.size);
+                let entry = too_large(&self.launcher, &item.key, short, file.size);
                 self.quarantine_whole(&entry, None)?;
                 Ok(Some(entry))
             }
@@ -68,7 +69,8 @@ impl Cycle<'_> {
     }
 
     fn stage_mail(&mut self, item: &Item, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
-        let naming = Naming { launcher: self.launcher, short: &short, uid: &item.hint };
+        let launcher = Arc::clone(&self.launcher);
+        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint };
         let mut taker = Taker::new(naming, &self.staging, facts);
         let walked = taker.walk(file);
         let Taker { mut parts, mut facts, rejected, fault, mut damage, mut notes, .. } = taker;
@@ -186,7 +188,8 @@ impl Cycle<'_> {
             received: Some(stamp.modified),
             ..Facts::default()
         };
-        let naming = Naming { launcher: self.launcher, short: &short, uid: &item.hint };
+        let launcher = Arc::clone(&self.launcher);
+        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint };
         let mut part = Part {
             n: 1,
             role: Role::Document,
@@ -319,7 +322,8 @@ impl<'a> Taker<'a> {
     fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
         let mut body = Hashing { inner: file.open()?, hasher: Sha256::new() };
         let limits = limits(self.launcher);
-        let found = match walk(BufReader::with_capacity(BUFFER, &mut body), &limits, self) {
+        let size = usize::try_from(file.size).map_or(BUFFER, |size| size.clamp(1, BUFFER));
+        let found = match walk(BufReader::with_capacity(size, &mut body), &limits, self) {
             Ok(walked) => walked.damage.iter().map(|damage| (damage.is_loss(), damage.text())).collect(),
             Err(WalkError::Limit(text)) => vec![(true, text)],
             Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(error),

@@ -4,13 +4,14 @@ mod deliver;
 mod ledger_tool;
 mod retry;
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -551,9 +552,9 @@ async fn an_item_that_cannot_be_published_is_counted_once_and_published_by_the_n
     let lost = bench.dir.path().join("lost");
     fs::create_dir(&lost).unwrap();
     let deliver = std::mem::replace(&mut bench.launcher.deliver, lost.clone());
-    CROSSINGS.set(Some(4));
+    crash_after_crossing(4);
     let crashed = AssertUnwindSafe(bench.run(&mut source)).catch_unwind().await;
-    CROSSINGS.set(None);
+    crash_after_crossing(None);
     assert!(crashed.is_err());
     fs::remove_dir(&lost).unwrap();
     bench.launcher.deliver = deliver;
@@ -664,16 +665,31 @@ async fn the_loop_goes_on_after_errors_and_stops_when_it_is_told_to() {
 }
 
 thread_local! {
-    /// How many boundaries of the cycle may still be crossed before this thread "crashes".
-    static CROSSINGS: Cell<Option<u32>> = const { Cell::new(None) };
+    /// How many boundaries of the cycle may still be crossed before this thread, or one that it carries work to, "crashes".
+    static CROSSINGS: RefCell<Option<Arc<AtomicU32>>> = const { RefCell::new(None) };
+}
+
+fn crash_after_crossing(boundaries: impl Into<Option<u32>>) {
+    CROSSINGS.set(boundaries.into().map(|boundaries| Arc::new(AtomicU32::new(boundaries))));
+}
+
+/// The boundaries that `work` crosses on another thread are counted with those of this one.
+pub(super) fn carried<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let crossings = CROSSINGS.with_borrow(Clone::clone);
+    move || {
+        CROSSINGS.set(crossings);
+        let done = work();
+        CROSSINGS.set(None);
+        done
+    }
 }
 
 /// Called by the cycle between two steps.
 pub(super) fn boundary() {
-    CROSSINGS.with(|left| match left.get() {
-        Some(0) => panic!("crash"),
-        Some(n) => left.set(Some(n - 1)),
-        None => {}
+    CROSSINGS.with_borrow(|left| {
+        let Some(left) = left else { return };
+        assert_ne!(left.load(Ordering::Relaxed), 0, "crash");
+        left.fetch_sub(1, Ordering::Relaxed);
     });
 }
 
@@ -694,9 +710,9 @@ async fn crash_after(crossings: u32) -> bool {
     source.messages.insert(3, mail(3, &[("a.pdf", b"a"), ("facture.pdf", b"b"), ("a.pdf", b"c")]));
     source.messages.insert(4, mail(4, &[]));
     let mut arrived = Vec::new();
-    CROSSINGS.set(Some(crossings));
+    crash_after_crossing(crossings);
     let first = AssertUnwindSafe(bench.run(&mut source)).catch_unwind().await;
-    CROSSINGS.set(None);
+    crash_after_crossing(None);
     consume(bench.deliver(), &mut arrived);
     let report = bench.run(&mut source).await;
     assert!(report.is_success(), "after {crossings} boundaries: {report:?}");

@@ -263,9 +263,9 @@ fn five_documents() -> Script {
 
 /// A bench whose first cycle stops after `crossings` boundaries; true when it was stopped.
 async fn stopped(bench: &Bench, source: &mut Script, crossings: u32) -> bool {
-    CROSSINGS.set(Some(crossings));
+    crash_after_crossing(crossings);
     let cycle = AssertUnwindSafe(bench.run(source)).catch_unwind().await;
-    CROSSINGS.set(None);
+    crash_after_crossing(None);
     cycle.is_err()
 }
 
