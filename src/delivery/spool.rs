@@ -206,7 +206,7 @@ impl Drop for SpoolWriter {
 const PART: &str = "part";
 /// Bodies up to so many bytes are held in memory: a file costs more than the mail is worth, and a crash loses nothing,
 /// since the source has it until it is delivered.
-const HELD: usize = 512 << 10;
+const HELD: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -1051,8 +1051,8 @@ impl Arrivals {
         if let Some(next) = self.received.pop_front() {
             return Arrival::Item(next);
         }
-        let mut received = Vec::with_capacity(IN_FLIGHT);
-        let receive = async { timeout(LINGER, self.fetched.recv_many(&mut received, IN_FLIGHT)).await };
+        let mut received = Vec::with_capacity(AT_ONCE);
+        let receive = async { timeout(LINGER, self.fetched.recv_many(&mut received, AT_ONCE)).await };
         if self.runtime.block_on(receive).is_err() {
             return Arrival::Lull;
         }
@@ -1154,12 +1154,14 @@ fn carried<T>(work: T) -> T {
 }
 
 /// Items recorded in one transaction, and the bytes above which a batch is closed.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
 /// Nothing has come for so long: what is staged is delivered.
 const LINGER: Duration = Duration::from_secs(1);
-/// Fetched bodies that may wait to be received, and as many to be staged.
-const IN_FLIGHT: usize = 8;
+/// Fetched bodies that may wait to be staged: the server is read while a batch is delivered.
+const IN_FLIGHT: usize = 64;
+/// Fetched bodies that are received at once.
+const AT_ONCE: usize = 8;
 const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
 /// Items after which an adoption says how far it is.
