@@ -3,6 +3,7 @@
 pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod harm;
+pub(crate) mod hook;
 pub(crate) mod mails;
 pub(crate) mod pop3;
 pub(crate) mod postfix;

@@ -20,14 +20,24 @@ pub(crate) struct Lines(Arc<(Mutex<Vec<String>>, Condvar)>);
 impl Lines {
     pub(crate) fn of(stream: impl Read + Send + 'static) -> Self {
         let lines = Self::default();
-        let heard = lines.clone();
+        lines.and(stream);
+        lines
+    }
+
+    /// Hears this too.
+    pub(crate) fn and(&self, stream: impl Read + Send + 'static) {
+        let heard = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 heard.0.0.lock().unwrap().push(line);
                 heard.0.1.notify_all();
             }
         });
-        lines
+    }
+
+    /// All that was heard so far.
+    pub(crate) fn all(&self) -> String {
+        self.0.0.lock().unwrap().join("\n")
     }
 
     /// The `nth` line (from 0) that contains `words`; waits.
