@@ -11,6 +11,7 @@ mod imap;
 mod ledger;
 mod mails;
 mod memory;
+mod microsoft;
 mod pop3;
 mod probe;
 mod proxy;

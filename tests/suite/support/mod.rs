@@ -5,6 +5,8 @@ pub(crate) mod dovecot;
 pub(crate) mod harm;
 pub(crate) mod hook;
 pub(crate) mod mails;
+pub(crate) mod microsoft;
+pub(crate) mod oidc;
 pub(crate) mod pop3;
 pub(crate) mod postfix;
 pub(crate) mod proxy;
