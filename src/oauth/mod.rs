@@ -4,6 +4,13 @@
 //! little of each other: the conversations with the authorization server, the [`store`] of what a person signed in
 //! with, and the [`tokens`] of a running program, which alone decide when one is renewed.
 
+pub mod aadsts;
+pub mod advice;
+mod assertion;
+mod form;
+pub mod grants;
+pub mod identity;
+pub mod refusal;
 pub mod store;
 pub mod tokens;
 
@@ -14,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::Fault;
 use crate::secret::Secret;
 
+pub use grants::{Authority, DeviceCode, Grant};
+pub use refusal::{Next, Refusal};
 pub use store::Store;
 pub use tokens::Tokens;
 
