@@ -13,7 +13,7 @@ use crate::text::Lang;
 pub fn sample_ini(lang: Lang) -> String {
     let mut out = String::new();
     comment(&mut out, say(lang, HEAD));
-    for (level, title, header, lead) in SAMPLE {
+    for (level, title, header, lead, own) in SAMPLE {
         out.push('\n');
         comment(&mut out, say(lang, *title));
         if !header.is_empty() {
@@ -23,7 +23,7 @@ pub fn sample_ini(lang: Lang) -> String {
             let _ = writeln!(out, ";{}", say(lang, *line));
         }
         let earlier = |row: &Row| lead.iter().any(|(en, _)| en.split(' ').next() == Some(row.name));
-        for row in option::all().iter().filter(|row| is_sampled(row, *level) && !earlier(row)) {
+        for row in option::all().iter().filter(|row| is_sampled(row, *level, own) && !earlier(row)) {
             comment(&mut out, row.doc.get(lang));
             let value = if row.sample.is_empty() { row.default } else { row.sample };
             let _ = writeln!(out, ";{} = {value}", name_in(row, lang));
@@ -92,10 +92,14 @@ fn acts(row: &Row) -> bool {
     matches!(row.status, Status::Acts)
 }
 
-/// Options that act, in the one section of the sample in which they are explained. Those with a single value in this
-/// version would show nothing.
-fn is_sampled(row: &Row, level: Level) -> bool {
-    acts(row) && row.levels.first() == Some(&level) && !has_one_value(row)
+/// Options that act, in the one section of the sample in which they are explained: the one that lists them as its `own`,
+/// else the first of their level. Those with a single value in this version would show nothing.
+fn is_sampled(row: &Row, level: Level, own: &[&str]) -> bool {
+    let is_here = || match SAMPLE.iter().any(|(.., own)| own.contains(&row.name)) {
+        true => own.contains(&row.name),
+        false => own.is_empty(),
+    };
+    acts(row) && row.levels.first() == Some(&level) && !has_one_value(row) && is_here()
 }
 
 fn has_one_value(row: &Row) -> bool {
@@ -211,9 +215,10 @@ const HEAD: (&str, &str) = (
 /// What leads a section of the sample: a line in English and in French.
 type Lead = &'static [(&'static str, &'static str)];
 
-/// Sections of the sample: the options shown there, title, header, and lines that make it what it is.
-const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
-    (Level::Global, ("The program as a whole.", "Le programme entier."), "", &[]),
+/// Sections of the sample: the level of the options shown there, title, header, lines that make it what it is, and the
+/// options that are shown there alone; without those, all others of the level.
+const SAMPLE: &[(Level, (&str, &str), &str, Lead, &[&str])] = &[
+    (Level::Global, ("The program as a whole.", "Le programme entier."), "", &[], &[]),
     (
         Level::Tunnel,
         (
@@ -222,6 +227,7 @@ const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
         ),
         "gmail-pop3",
         &[("client = yes", "client = yes")],
+        &[],
     ),
     (
         Level::Mail,
@@ -233,6 +239,33 @@ const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
         ),
         "factures",
         &[("launcher = imap", "lanceur = imap")],
+        &[],
+    ),
+    (
+        Level::Mail,
+        (
+            "A launcher that reads a mailbox of Microsoft 365, with what else is valid above (docs/microsoft365.md).",
+            "Un lanceur qui relève une boîte de Microsoft 365, avec ce qui vaut aussi plus haut (docs/microsoft365.fr.md).",
+        ),
+        "microsoft365",
+        &[("launcher = o365", "lanceur = o365"), ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait")],
+        &["client_id", "tenant", "client_secret", "mailbox", "cloud", "authority", "graph_root"],
+    ),
+    (
+        Level::Mail,
+        (
+            "A launcher that reads Gmail by IMAP and signs in without a password.",
+            "Un lanceur qui relève Gmail en IMAP et se connecte sans mot de passe.",
+        ),
+        "gmail",
+        &[
+            ("launcher = imap", "lanceur = imap"),
+            ("server = imap.gmail.com", "serveur = imap.gmail.com"),
+            ("account = ged@example.test", "compte = ged@example.test"),
+            ("auth = xoauth2", "auth = xoauth2"),
+            ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
+        ],
+        &["provider", "service_account"],
     ),
     (
         Level::Directory,
@@ -243,6 +276,7 @@ const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
             ("source = /srv/scanner", "chemin_source = /srv/scanner"),
             ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
         ],
+        &[],
     ),
 ];
 
@@ -276,7 +310,7 @@ mod tests {
             let config = config.unwrap_or_else(|mistakes| {
                 panic!("{:?}", mistakes.iter().map(|mistake| mistake.line(lang)).collect::<Vec<_>>())
             });
-            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 2));
+            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 4));
         }
     }
 

@@ -39,10 +39,12 @@ use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
 use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition};
-use crate::source::Source;
+use crate::oauth::Tokens;
 use crate::source::directory::Directory;
+use crate::source::graph::Graph;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
+use crate::source::{Source, Unusable};
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -79,6 +81,15 @@ fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
         Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
+        Kind::O365 => graph(launcher, env),
+    }
+}
+
+/// Microsoft 365; where the tokens cannot be had at all, a source that says so.
+fn graph(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
+    match Tokens::of(launcher, &env.state, &env.events) {
+        Ok(tokens) => Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())),
+        Err(fault) => Box::new(Unusable(fault)),
     }
 }
 

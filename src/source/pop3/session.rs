@@ -109,6 +109,9 @@ impl Session {
 
     async fn login(&mut self, launcher: &Launcher, stamp: Option<&str>) -> Result<(), SourceError> {
         let account = launcher.account.as_deref().unwrap_or_default();
+        if launcher.auth.is_oauth() {
+            return Err(not_yet());
+        }
         let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
         if [account, password.reveal()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
             return Err(line_end(launcher));
@@ -138,6 +141,7 @@ impl Session {
             Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
             Auth::CramMd5 => Mechanism::CramMd5,
             Auth::ScramSha256 => Mechanism::ScramSha256,
+            Auth::XOAuth2 | Auth::OAuthBearer => return Err(not_yet()),
         };
         let is_offered = offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
         if is_offered { Ok(Way::Sasl(mechanism)) } else { Err(self.not_offered(mechanism.name(), offered)) }
@@ -276,6 +280,11 @@ fn line_end(launcher: &Launcher) -> SourceError {
         "[{name}] : le compte ou le mot de passe contient une fin de ligne, impossible dans une commande POP3"
     );
     SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+fn not_yet() -> SourceError {
+    let text = text!("a login with OAuth: not in this version", "une connexion par OAuth : pas dans cette version");
+    SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
 fn no_randomness() -> SourceError {
