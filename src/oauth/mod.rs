@@ -11,6 +11,7 @@ mod form;
 pub mod grants;
 pub mod identity;
 pub mod refusal;
+mod seal;
 pub mod store;
 pub mod tokens;
 
@@ -24,7 +25,7 @@ use crate::secret::Secret;
 pub use grants::{Authority, DeviceCode, Grant};
 pub use refusal::{Next, Refusal};
 pub use store::Store;
-pub use tokens::Tokens;
+pub use tokens::{SignIns, Tokens};
 
 /// What an access token is for: a token of one resource is refused by the others, though one sign-in yields them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
