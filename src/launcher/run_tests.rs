@@ -26,7 +26,7 @@ async fn cycles(interval: &str, how_long: Duration) -> Vec<u64> {
         assert_eq!(event.name, "cycle_done", "{}", event.text);
         sink.lock().unwrap().push(began.elapsed().as_secs());
     });
-    let env = Env { state: dir.path().join("state"), events };
+    let env = Env::new(dir.path().join("state"), events);
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     let timer = async {
