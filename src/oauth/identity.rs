@@ -42,7 +42,7 @@ pub fn is_account(names: &[String], account: &str) -> bool {
 }
 
 /// Whether two names are one account's: case counts nowhere in Microsoft's or Google's.
-fn is_same(one: &str, other: &str) -> bool {
+pub(super) fn is_same(one: &str, other: &str) -> bool {
     one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 

@@ -7,13 +7,17 @@
 pub mod aadsts;
 pub mod advice;
 mod assertion;
+mod device;
 mod form;
+pub mod google;
 pub mod grants;
 pub mod identity;
 pub mod refusal;
 mod seal;
+pub mod scopes;
 pub mod store;
 pub mod tokens;
+mod wire;
 
 use std::time::{Duration, SystemTime};
 
