@@ -8,7 +8,9 @@
 //! The cryptography is that of the TLS provider that is built in anyway (aws-lc-rs, or ring, which has the same
 //! interface): one implementation to trust and to update, where the crates of RustCrypto would be a second one.
 
-use std::fs::{self, File};
+#[cfg(unix)]
+use std::fs;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -138,7 +140,7 @@ fn create(path: &Path) -> io::Result<()> {
     make_state(folder)?;
     // for its owner alone from the beginning
     let mut draft = tempfile::NamedTempFile::new_in(folder)?;
-    hand_over(draft.path(), folder)?;
+    hand_over(draft.as_file(), folder)?;
     draft.write_all(&protected(&Zeroizing::new(random::<LENGTH>()?))?)?;
     draft.as_file().sync_all()?;
     match draft.persist_noclobber(path) {
@@ -149,14 +151,14 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 /// What root makes in the service's folder (`sudo pertuis login`) is the service's, or it could not read it.
-pub(super) fn hand_over(path: &Path, folder: &Path) -> io::Result<()> {
+pub(super) fn hand_over(file: &File, state: &Path) -> io::Result<()> {
     #[cfg(unix)]
     if rustix::process::geteuid().is_root() {
         use std::os::unix::fs::MetadataExt as _;
-        let owner = fs::metadata(folder)?;
-        return std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));
+        let owner = fs::metadata(state)?;
+        return std::os::unix::fs::fchown(file, Some(owner.uid()), Some(owner.gid()));
     }
-    let _ = (path, folder);
+    let _ = (file, state);
     Ok(())
 }
 
@@ -259,6 +261,8 @@ const CREDENTIAL: &str = "pertuis-key";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn plain(text: &str) -> Zeroizing<Vec<u8>> {

@@ -150,9 +150,12 @@ impl Store {
     fn try_lock(&self) -> Result<Option<Held<'_>>, Fault> {
         let path = self.path().with_extension("lock");
         let file = self.make_folder().and_then(|()| {
-            let file = private(OpenOptions::new().write(true).create(true).truncate(false)).open(&path)?;
-            hand_over(&path, &self.state)?;
-            Ok(file)
+            match private(OpenOptions::new().write(true).create_new(true)).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    private(OpenOptions::new().write(true)).open(&path)
+                }
+                made => made.and_then(|file| hand_over(&file, &self.state).map(|()| file)),
+            }
         });
         let file = file.map_err(|error| self.failed(&error))?;
         match file.try_lock() {
@@ -168,7 +171,8 @@ impl Store {
             return Ok(());
         }
         make_state(&folder)?;
-        hand_over(&folder, &self.state)
+        // Windows opens no folders, and has no owner to hand over to
+        if cfg!(unix) { hand_over(&private(OpenOptions::new().read(true)).open(&folder)?, &self.state) } else { Ok(()) }
     }
 
     fn folder(&self) -> PathBuf {
@@ -231,10 +235,11 @@ impl Held<'_> {
 
     fn write(&self, sealed: &[u8]) -> io::Result<()> {
         let path = self.store.path();
-        // one name will do: nobody else writes now
+        // one name will do: nobody else writes now, and what stands there was left by a crash
         let draft = path.with_extension("new");
-        let mut file = private(OpenOptions::new().write(true).create(true).truncate(true)).open(&draft)?;
-        hand_over(&draft, &self.store.state)?;
+        let _ = fs::remove_file(&draft);
+        let mut file = private(OpenOptions::new().write(true).create_new(true)).open(&draft)?;
+        hand_over(&file, &self.store.state)?;
         file.write_all(sealed)?;
         file.sync_all()?;
         replace(&draft, &path)?;
@@ -287,10 +292,13 @@ fn nobody_signs_in(launcher: &ServiceName) -> Fault {
     Fault::new(Code::Config, text)
 }
 
-/// For the owner alone.
+/// For the owner alone; never through a link: `sudo pertuis login` writes in a folder that is another user's.
 fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+    }
     options
 }
 
@@ -398,6 +406,25 @@ mod tests {
             }
         }
         assert_eq!(seen, 4, "key, folder, sign-in, lock");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let state = tempfile::tempdir().unwrap();
+        let target = state.path().join("target");
+        let store = store(state.path(), "a", "");
+        for extension in ["lock", "new", ""] {
+            store.put(&signed_in("x")).unwrap();
+            fs::write(&target, "precious").unwrap();
+            let link = store.path().with_extension(extension);
+            let _ = fs::remove_file(&link);
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            // a link in the place of a lock is refused, in the place of a draft or the file replaced
+            assert_eq!(store.put(&signed_in("y")).is_err(), extension == "lock");
+            assert_eq!(fs::read(&target).unwrap(), b"precious");
+            let _ = fs::remove_file(&link);
+        }
     }
 
     #[test]

@@ -188,7 +188,7 @@ impl Bench {
             }
         }
         let secrets = self.server.script().secrets.clone();
-        assert!(written.len() >= 4 && secrets.len() >= 2, "nothing to search, or nothing to search for");
+        assert!(written.len() >= 4 && !secrets.is_empty(), "nothing to search, or nothing to search for");
         for secret in secrets {
             let holds = |bytes: &Vec<u8>| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
             assert!(!written.iter().any(holds), "{secret} in clear");
