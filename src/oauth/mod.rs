@@ -14,6 +14,7 @@ pub mod grants;
 pub mod identity;
 pub mod refusal;
 pub mod scopes;
+mod seal;
 pub mod store;
 pub mod tokens;
 mod wire;
@@ -28,7 +29,7 @@ use crate::secret::Secret;
 pub use grants::{Authority, DeviceCode, Grant};
 pub use refusal::{Next, Refusal};
 pub use store::Store;
-pub use tokens::Tokens;
+pub use tokens::{SignIns, Tokens};
 
 /// What an access token is for: a token of one resource is refused by the others, though one sign-in yields them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

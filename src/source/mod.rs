@@ -9,6 +9,7 @@ pub mod directory;
 pub mod graph;
 pub mod imap;
 pub mod pop3;
+mod trouble;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -2,15 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use super::service::until;
+use super::service::PATIENCE;
 
 /// A webhook: what was posted to it, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Hook(Arc<Mutex<Vec<Value>>>);
+pub(crate) struct Hook(Arc<(Mutex<Vec<Value>>, Condvar)>);
 
 impl Hook {
     /// Answers the address too; the first post is refused.
@@ -29,7 +30,7 @@ impl Hook {
 
     /// What was posted so far, whole.
     pub(crate) fn posts(&self) -> Vec<Value> {
-        self.0.lock().unwrap().clone()
+        self.0.0.lock().unwrap().clone()
     }
 
     fn take(&self, mut stream: TcpStream, good: bool) {
@@ -49,13 +50,14 @@ impl Hook {
         let status = if good { "204 No Content" } else { "500 Internal Server Error" };
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         if good {
-            self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            self.0.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            self.0.1.notify_all();
         }
     }
 
     /// Launcher, state and code of what was posted so far.
     pub(crate) fn told(&self) -> Vec<[String; 3]> {
-        let posted = self.0.lock().unwrap();
+        let posted = self.0.0.lock().unwrap();
         let told =
             posted.iter().map(|post| ["launcher", "state", "code"].map(|key| post[key].as_str().unwrap().to_owned()));
         told.collect()
@@ -63,7 +65,15 @@ impl Hook {
 
     /// The same, sorted, once there are `count`.
     pub(crate) fn wait(&self, count: usize) -> Vec<[String; 3]> {
-        let mut told = until("the posts", || Some(self.told()).filter(|told| told.len() >= count));
+        self.wait_for(count, PATIENCE)
+    }
+
+    /// The same, for so long at most.
+    pub(crate) fn wait_for(&self, count: usize, patience: Duration) -> Vec<[String; 3]> {
+        let few = |posted: &mut Vec<Value>| posted.len() < count;
+        drop(self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), patience, few).unwrap());
+        let mut told = self.told();
+        assert!(told.len() >= count, "waited in vain for {count} posts: {told:?}");
         told.sort();
         told
     }
