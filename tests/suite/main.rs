@@ -7,11 +7,13 @@
 mod deliver;
 mod disks;
 mod fetch;
+mod graph;
 mod imap;
 mod ledger;
 mod mails;
 mod memory;
 mod microsoft;
+mod oauth;
 mod pop3;
 mod probe;
 mod proxy;

@@ -6,6 +6,7 @@ pub(crate) mod harm;
 pub(crate) mod hook;
 pub(crate) mod mails;
 pub(crate) mod microsoft;
+pub(crate) mod office;
 pub(crate) mod oidc;
 pub(crate) mod pop3;
 pub(crate) mod postfix;
