@@ -128,13 +128,12 @@ impl SignIns {
         let mut sessions = guard(&self.0);
         sessions.retain(|session| session.strong_count() > 0);
         let known = sessions.iter().filter_map(Weak::upgrade).find(|session| session.serves(launcher, state));
-        let session = match known {
-            Some(session) => session,
-            None => {
-                let session = Arc::new(Session::new(launcher, state, issuer()?)?);
-                sessions.push(Arc::downgrade(&session));
-                session
-            }
+        let session = if let Some(session) = known {
+            session
+        } else {
+            let session = Arc::new(Session::new(launcher, state, issuer()?)?);
+            sessions.push(Arc::downgrade(&session));
+            session
         };
         let resource = match launcher.kind {
             Kind::Imap => Resource::Imap,
@@ -385,7 +384,8 @@ impl Access {
         let life = grant.expires_in.min(LONGEST);
         let half = life / 2;
         let ahead = (life / 10).min(AHEAD).max(LEAST).min(half);
-        let (renew, end) = (asked.later(life - ahead), asked.later(life - LEAST.min(half)));
+        let until = |ahead| asked.later(life.saturating_sub(ahead));
+        let (renew, end) = (until(ahead), until(LEAST.min(half)));
         Self { token: grant.access.clone(), renew, end }
     }
 }
