@@ -97,7 +97,7 @@ impl From<io::Error> for Ending {
     }
 }
 
-impl Desk<'_> {
+impl<'a> Desk<'a> {
     /// Says how it ended; the exit code.
     fn end(&mut self, ended: Result<Text, Ending>) -> io::Result<u8> {
         let (name, lang) = (&self.launcher.name, self.lang);
@@ -142,7 +142,7 @@ impl Desk<'_> {
     }
 
     /// The other launchers that this sign-in serves.
-    fn sharing(&self, store: &Store) -> Vec<&Launcher> {
+    fn sharing(&self, store: &Store) -> Vec<&'a Launcher> {
         let state = &self.config.global.state;
         let same = |other: &&Launcher| Store::open(state, other).is_ok_and(|other| other.is_that_of(store));
         self.config.launchers.iter().filter(|other| other.name != self.launcher.name).filter(same).collect()

@@ -478,7 +478,7 @@ pub fn secret(value: &str) -> Result<Secret, Text> {
         Some(("file", file)) => secret_file(Path::new(file.trim()))?,
         Some(("env", name)) => secret_env(name.trim())?,
         Some(("credential", name)) => secret_credential(name.trim())?,
-        Some(("dpapi", _)) => return Err(no_dpapi()),
+        Some(("dpapi", encoded)) => secret_dpapi(encoded.trim())?,
         _ => value.to_owned(),
     };
     if secret.is_empty() {
@@ -667,14 +667,28 @@ fn secret_credential(name: &str) -> Result<String, Text> {
     secret_file(&Path::new(&directory).join(name))
 }
 
-fn no_dpapi() -> Text {
-    if cfg!(windows) {
-        return not_yet("dpapi:");
-    }
-    text!(
+/// What Windows protected (DPAPI), for this machine or for the user of this process.
+#[cfg(windows)]
+fn secret_dpapi(encoded: &str) -> Result<String, Text> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+    let bytes = bytes.map_err(|_| text!("dpapi: expected base64", "dpapi: attendu du base64"))?;
+    let plain = crate::secret::dpapi::unprotect(&bytes).map_err(|error| {
+        let Text { en, fr } = Text::io(&error);
+        text!(
+            "dpapi: Windows cannot read it: {en}; it must have been made on this machine",
+            "dpapi: Windows ne peut pas le lire : {fr} ; il doit avoir été fait sur cette machine"
+        )
+    })?;
+    let text = std::str::from_utf8(&plain);
+    text.map(ToOwned::to_owned).map_err(|_| text!("dpapi: is not UTF-8 text", "dpapi: n'est pas du texte UTF-8"))
+}
+
+#[cfg(not(windows))]
+fn secret_dpapi(_encoded: &str) -> Result<String, Text> {
+    Err(text!(
         "dpapi: works on Windows only; use file:PATH, env:NAME or credential:NAME",
         "dpapi: ne vaut que sous Windows ; utiliser file:CHEMIN, env:NOM ou credential:NOM"
-    )
+    ))
 }
 
 /// 100 years in seconds: more would overflow clocks.

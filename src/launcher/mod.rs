@@ -15,6 +15,7 @@ mod rename;
 mod report;
 #[cfg(test)]
 mod run_tests;
+mod sign_in;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use report::{Files, Items, Report};
 
 use self::attempts::Careful;
 use self::due::Due;
+use self::sign_in::{News, SignIn};
 use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
@@ -42,6 +44,7 @@ use crate::config::schedule::Interval;
 use crate::delivery::spool::Spool;
 use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::oauth::{SignIns, Tokens};
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
@@ -55,6 +58,23 @@ pub struct Env {
     pub state: PathBuf,
     /// Where to tell what happens.
     pub events: Events,
+    /// The sign-ins at hand, shared by the launchers of a process.
+    pub sign_ins: SignIns,
+}
+
+impl Env {
+    /// Surroundings of which nothing is shared with others.
+    pub fn new(state: PathBuf, events: Events) -> Self {
+        Self { state, events, sign_ins: SignIns::default() }
+    }
+
+    /// The access tokens of a launcher that signs in with OAuth.
+    ///
+    /// # Errors
+    /// See [`SignIns::tokens`].
+    pub fn tokens(&self, launcher: &Launcher) -> Result<Tokens, Fault> {
+        self.sign_ins.tokens(launcher, &self.state, &self.events)
+    }
 }
 
 /// The source of a launcher; a fault is one of its certificates. Refused logins are counted, and after too many of them
@@ -136,23 +156,38 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
 
 /// Runs cycles until `stop`: the first one soon (with a cron expression at its time), then whenever one is due, or when
 /// the source has news; after a broken connection sooner, with a growing delay, and after a refused login three times an
-/// hour at most. The next one is only thought of when one has ended: they never pile up.
+/// hour at most, or as soon as somebody has signed in anew. The next one is only thought of when one has ended: they never
+/// pile up.
 pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
+    rounds(&launcher, &env, &stop, || source(&launcher, &env)).await;
+}
+
+async fn rounds(launcher: &Launcher, env: &Env, stop: &CancellationToken, source: impl Fn() -> Box<dyn Source>) {
     let mut backoff = Backoff::new(FIRST_RETRY, largest_retry(&launcher.interval));
     let mut kept: Option<Box<dyn Source>> = None;
     let mut due = Due::first(&launcher.interval);
+    let (mut sign_in, mut refused) = (SignIn::of(launcher, env), false);
     loop {
         let waiting = kept.as_deref_mut().filter(|_| launcher.idle);
-        tokio::select! {
+        let news = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = due.wait(waiting) => {}
-        }
+            () = due.wait(waiting) => None,
+            news = sign_in.news(refused) => Some(news),
+        };
         let began = Instant::now();
-        let mut source = kept.take().unwrap_or_else(|| source(&launcher, &env));
-        let outcome = cycle(&launcher, &env, source.as_mut(), false, &stop).await;
-        kept = (outcome.report.error.is_none()).then_some(source);
-        tell(&launcher, &env, &outcome, began.elapsed());
+        let before = kept.take();
+        let outcome = if let Some(News::Lost(fault)) = news {
+            Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Credentials }
+        } else {
+            sign_in.note();
+            let mut source = before.unwrap_or_else(&source);
+            let outcome = cycle(launcher, env, source.as_mut(), false, stop).await;
+            kept = (outcome.report.error.is_none()).then_some(source);
+            outcome
+        };
+        tell(launcher, env, &outcome, began.elapsed());
+        refused = outcome.next == Next::Credentials;
         due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }
 }

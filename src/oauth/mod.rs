@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod scopes;
 #[cfg(test)]
 pub(crate) mod script;
+mod seal;
 pub mod store;
 pub mod tokens;
 mod wire;
@@ -30,7 +31,7 @@ use crate::secret::Secret;
 pub use grants::{Authority, DeviceCode, Grant};
 pub use refusal::{Next, Refusal};
 pub use store::Store;
-pub use tokens::Tokens;
+pub use tokens::{SignIns, Tokens};
 
 /// What an access token is for: a token of one resource is refused by the others, though one sign-in yields them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
