@@ -280,3 +280,6 @@ pub const TABLE: &[(&[u32], Advice)] = &[
         },
     ),
 ];
+
+#[cfg(test)]
+mod tests;

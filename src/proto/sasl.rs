@@ -1,7 +1,8 @@
 //! SASL: proving an identity with a password, for every protocol that has AUTHENTICATE or AUTH (RFC 4422).
 //!
-//! Not the protocol around it: a mechanism sees whole messages, decoded; the lines, the base64 ([`encode`],
-//! [`decode`]) and the `*` that gives up are the caller's. Nothing is random here: SCRAM's nonce comes from the caller.
+//! Not the protocol around it: which line is a challenge, and where the first message goes, is the caller's. A mechanism
+//! sees whole messages; [`Exchange::reply`] puts them into lines. Nothing is random here: SCRAM's nonce comes from the
+//! caller.
 //! A mechanism that speaks first gives its message through [`Exchange::initial`], or in answer to an empty challenge
 //! where the protocol has no room for it in the command.
 
@@ -93,9 +94,12 @@ impl SaslError {
 /// One login under way.
 #[derive(Debug)]
 pub struct Exchange {
+    mechanism: Mechanism,
     account: String,
     password: Secret,
     step: Step,
+    /// Why it was given up.
+    trouble: Option<SaslError>,
 }
 
 #[derive(Debug)]
@@ -136,7 +140,7 @@ impl Exchange {
             Mechanism::Plain => Step::Plain,
             Mechanism::Login => Step::LoginAccount,
         };
-        Self { account: account.to_owned(), password: password.clone(), step }
+        Self { mechanism, account: account.to_owned(), password: password.clone(), step, trouble: None }
     }
 
     /// The first message, where it is the client's; to be sent with the command, or else left to [`Self::answer`].
@@ -178,6 +182,32 @@ impl Exchange {
         };
         self.step = next;
         Ok(answer)
+    }
+
+    /// The line that answers the line of a challenge: in base64, or the `*` that gives up (RFC 3501, 6.2.2; RFC 5034, 4).
+    pub fn reply(&mut self, challenge: &str) -> Zeroizing<String> {
+        let challenge = decode(challenge).ok_or(SaslError::Unexpected(self.mechanism.name()));
+        match challenge.and_then(|challenge| self.answer(&challenge)) {
+            Ok(answer) => encode(&answer),
+            Err(error) => {
+                self.trouble = Some(error);
+                Zeroizing::new("*".to_owned())
+            }
+        }
+    }
+
+    /// Whether `*` was said: who asks on is not answered any more.
+    pub fn is_given_up(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// What the exchange says to its end, after which the server grants the login or not.
+    pub fn outcome(self, granted: bool) -> Result<(), SaslError> {
+        match self.trouble {
+            Some(error) => Err(error),
+            None if granted => self.finish(),
+            None => Ok(()),
+        }
     }
 
     /// The server says that the login is done: whether it may be believed. SCRAM's server has to have proven itself.

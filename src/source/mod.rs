@@ -8,6 +8,7 @@ mod connect;
 pub mod directory;
 pub mod imap;
 pub mod pop3;
+mod trouble;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -308,7 +309,7 @@ fn check_warns_of_open_metrics_and_refuses_mails_that_cannot_be_sent() {
 
 /// A webhook: what was posted to it, in order.
 #[derive(Clone, Default)]
-struct Hook(Arc<Mutex<Vec<Value>>>);
+struct Hook(Arc<(Mutex<Vec<Value>>, Condvar)>);
 
 impl Hook {
     /// Answers the address too; the first post is refused.
@@ -342,20 +343,28 @@ impl Hook {
         let status = if good { "204 No Content" } else { "500 Internal Server Error" };
         write!(stream, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
         if good {
-            self.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            self.0.0.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
+            self.0.1.notify_all();
         }
     }
 
     /// Launcher, state and code of what was posted so far.
     fn told(&self) -> Vec<[String; 3]> {
-        let posted = self.0.lock().unwrap();
+        let posted = self.0.0.lock().unwrap();
         let told =
             posted.iter().map(|post| ["launcher", "state", "code"].map(|key| post[key].as_str().unwrap().to_owned()));
         told.collect()
     }
 
     fn wait(&self, count: usize) -> Vec<[String; 3]> {
-        let mut told = until("the posts", || Some(self.told()).filter(|told| told.len() >= count));
+        self.wait_for(count, PATIENCE)
+    }
+
+    fn wait_for(&self, count: usize, patience: Duration) -> Vec<[String; 3]> {
+        let few = |posted: &mut Vec<Value>| posted.len() < count;
+        drop(self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), patience, few).unwrap());
+        let mut told = self.told();
+        assert!(told.len() >= count, "waited in vain for {count} posts: {told:?}");
         told.sort();
         told
     }
@@ -413,7 +422,7 @@ fn each_trouble_gives_one_alert_and_one_all_clear_also_across_a_restart() {
         assert!(all.contains(&clear), "{all:?}");
     }
     assert_eq!(all.len(), 6, "{all:?}");
-    let posted = hook.0.lock().unwrap().clone();
+    let posted = hook.0.0.lock().unwrap().clone();
     for post in posted {
         let since: jiff::Timestamp = post["since"].as_str().unwrap().parse().unwrap();
         assert!(since <= jiff::Timestamp::now() && !post["message"].as_str().unwrap().is_empty(), "{post}");
@@ -481,12 +490,8 @@ fn a_server_that_accepts_and_says_nothing_is_alerted() {
          password = text:b\ndeliver = COLD\ninterval = 1s\n"
     ));
     let _service = Service::up(&site);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(150);
-    while hook.told().is_empty() {
-        assert!(std::time::Instant::now() < deadline, "no alert");
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    let [launcher, state, _] = hook.told().remove(0);
+    // the launcher waits for a minute before it gives the server up
+    let [launcher, state, _] = hook.wait_for(1, Duration::from_secs(150)).remove(0);
     assert_eq!([launcher.as_str(), state.as_str()], ["frozen", "failing"]);
     drop(held);
 }

@@ -47,7 +47,7 @@ async fn move_target(session: &mut Session, folder: &str) -> Result<String, Sour
     let target = session.target(folder).await?;
     match &session.selected {
         Some(selected) if target.is_among(std::slice::from_ref(&selected.name), false, "") => {
-            Err(would_come_back(&session.wire.host, folder))
+            Err(would_come_back(session.wire.host(), folder))
         }
         _ => Ok(target.name),
     }
@@ -91,7 +91,7 @@ async fn expunge_without_uidplus(session: &mut Session, set: &Set) -> Result<Res
     if foreign == 0 {
         return try_run(session, "EXPUNGE").await;
     }
-    let host = &session.wire.host;
+    let host = session.wire.host();
     let text = text!(
         "{host} has no UID EXPUNGE and {foreign} other messages are marked as deleted: ours are left marked, not removed",
         "{host} n'a pas UID EXPUNGE et {foreign} autres messages sont marqués supprimés : les nôtres restent marqués sans \
@@ -115,10 +115,10 @@ async fn relocate(session: &mut Session, set: &Set, target: &str) -> Result<Resu
         }
     }
     if let Err(status) = delete(session, set).await? {
-        if passing(&session.wire.host, &status).is_some() {
+        if passing(session.wire.host(), &status).is_some() {
             return Ok(Err(status));
         }
-        let (host, said, uids) = (&session.wire.host, words(&status), &set.text);
+        let (host, said, uids) = (session.wire.host(), words(&status), &set.text);
         let text = text!(
             "{host}: messages {uids} were copied, but cannot be deleted here ({said}); they are left, and not copied again",
             "{host} : messages {uids} copiés, mais impossibles à supprimer ici ({said}) ; ils restent, et ne seront plus copiés"
@@ -140,7 +140,7 @@ async fn transfer(
     match &outcome {
         Err(status)
             if status.kind == Kind::No
-                && passing(&session.wire.host, status).is_none()
+                && passing(session.wire.host(), status).is_none()
                 && make_folder(session, target).await? =>
         {
             try_run(session, &line).await
@@ -157,14 +157,14 @@ async fn make_folder(session: &mut Session, target: &str) -> Result<bool, Source
     }
     // a folder that is not subscribed is there all the same
     let _ = try_run(session, &format!("SUBSCRIBE {quoted}")).await?;
-    let (host, folder) = (&session.wire.host, names::show(target));
+    let (host, folder) = (session.wire.host(), names::show(target));
     let text = text!("{host}: folder {folder} was missing and has been made", "{host} : dossier {folder} absent, créé");
     session.wire.tell(crate::event::Level::Notice, "imap_folder_created", text);
     Ok(true)
 }
 
 fn not_done(session: &Session, set: &Set, status: &Status) -> Result<(), SourceError> {
-    let host = &session.wire.host;
+    let host = session.wire.host();
     if let Some(error) = passing(host, status) {
         return Err(error);
     }

@@ -93,7 +93,7 @@ impl Imap {
             let (read, source) = (self.read.clone(), self.launcher.source.clone());
             let session = self.session().await?;
             if session.target(&folder).await?.is_among(&read, tree, &source) {
-                return Err(would_come_back(&session.wire.host, &folder));
+                return Err(would_come_back(session.wire.host(), &folder));
             }
         }
         Ok(())
@@ -277,7 +277,7 @@ async fn statuses(session: &mut Session, folders: &[&str]) -> Result<HashMap<Str
             match session.wire.next(None).await?.response {
                 Response::Status(status) if status.tag.as_ref().is_some_and(|tag| under_way.remove(tag)) => {
                     let refused = status.kind != Kind::Ok;
-                    if let Some(error) = trouble::passing(&session.wire.host, &status).filter(|_| refused) {
+                    if let Some(error) = trouble::passing(session.wire.host(), &status).filter(|_| refused) {
                         return Err(error);
                     }
                 }
@@ -309,10 +309,10 @@ async fn sizes(session: &mut Session, uids: &[u32]) -> Result<HashMap<u32, u64>,
         }
     }
     if let Some((_, status)) = window.refused.first() {
-        if let Some(error) = trouble::passing(&session.wire.host, status) {
+        if let Some(error) = trouble::passing(session.wire.host(), status) {
             return Err(error);
         }
-        let (host, said) = (&session.wire.host, words(status));
+        let (host, said) = (session.wire.host(), words(status));
         let text = text!("{host} does not tell sizes: {said}", "{host} ne donne pas les tailles : {said}");
         session.warn("imap_sizes_refused", text);
     }

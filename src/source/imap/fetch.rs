@@ -10,13 +10,14 @@ use std::time::SystemTime;
 use tokio::sync::mpsc;
 
 use super::session::Session;
-use super::trouble::{connection, passing, words};
+use super::trouble::{passing, words};
 use super::window::Window;
-use super::wire::{Incoming, spool_fault};
+use super::wire::Incoming;
 use crate::delivery::spool::{Spool, SpoolFile, SpoolWriter};
 use crate::model::{Code, Fault, ItemKey};
 use crate::proto::imap::response::{Fetch, Status, Value};
 use crate::proto::imap::sets::{Set, sets};
+use crate::source::trouble::{connection, spool_fault};
 use crate::source::{Content, Fetched, SourceError};
 use crate::text;
 
@@ -61,7 +62,7 @@ impl<'a> Bodies<'a> {
                 Ok(refused) => refused,
                 Err(unwanted) => return Ok(Err(unwanted)),
             };
-            if let Some(error) = refused.iter().find_map(|(_, status)| passing(&self.session.wire.host, status)) {
+            if let Some(error) = refused.iter().find_map(|(_, status)| passing(self.session.wire.host(), status)) {
                 return Err(error);
             }
             if most == 1 {
@@ -115,7 +116,7 @@ impl<'a> Bodies<'a> {
         else {
             return Ok(());
         };
-        let (host, said) = (&self.session.wire.host, words(status));
+        let (host, said) = (self.session.wire.host(), words(status));
         let text =
             text!("{host} refuses to send any message: {said}", "{host} refuse d'envoyer le moindre message : {said}");
         Err(connection(Code::Protocol, text))
@@ -188,7 +189,7 @@ impl<'a> Bodies<'a> {
     }
 
     fn too_large(&self, uid: u32, size: u64) -> Fault {
-        let (host, folder) = (&self.session.wire.host, &self.folder);
+        let (host, folder) = (self.session.wire.host(), &self.folder);
         let text = text!(
             "{host}: message {uid} of {folder} has {size} bytes, more than `max_size`, although the server said otherwise",
             "{host} : le message {uid} de {folder} compte {size} octets, plus que `max_size`, contrairement à ce que disait \
@@ -198,7 +199,7 @@ impl<'a> Bodies<'a> {
     }
 
     fn not_sent(&self, uid: u32, status: Option<&Status>) -> Fault {
-        let (host, folder) = (&self.session.wire.host, &self.folder);
+        let (host, folder) = (self.session.wire.host(), &self.folder);
         let said = status.map(words).unwrap_or_default();
         let text = text!(
             "{host}: message {uid} of {folder} is listed, but the server does not send it: {said}",

@@ -135,7 +135,7 @@ impl Session {
     }
 
     fn no_folder(&self, name: &str, list: &[Folder], status: Option<&Status>) -> SourceError {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         let Text { en, fr } = status.map_or_else(not_listed, |status| Text::same(words(status)));
         let mut shown: Vec<String> =
             list.iter().filter(|folder| folder.can_open()).map(|folder| names::show(&folder.name)).collect();

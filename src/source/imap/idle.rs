@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::discover::search_from;
 use super::session::Session;
-use super::trouble::{connection, refused, words};
+use super::trouble::{refused, words};
 use crate::model::Code;
 use crate::proto::imap::response::{Kind, Response};
+use crate::source::trouble::connection;
 use crate::source::{SourceError, Wake};
 use crate::text;
 
@@ -52,7 +53,7 @@ async fn idle(session: &mut Session, count: &mut u32, end: Instant) -> Result<Wa
     {
         match response {
             Response::Status(status) if status.tag.as_ref() == Some(&tag) => {
-                let (host, said) = (&session.wire.host, words(&status));
+                let (host, said) = (session.wire.host(), words(&status));
                 let text = text!("{host} does not wait: {said}", "{host} n'attend pas : {said}");
                 return Err(connection(Code::Protocol, text));
             }
@@ -69,7 +70,7 @@ async fn idle(session: &mut Session, count: &mut u32, end: Instant) -> Result<Wa
             wake = Wake::News;
         }
     }
-    if reply.status.kind == Kind::Ok { Ok(wake) } else { Err(refused(&session.wire.host, "IDLE", &reply.status)) }
+    if reply.status.kind == Kind::Ok { Ok(wake) } else { Err(refused(session.wire.host(), "IDLE", &reply.status)) }
 }
 
 /// What a line says about how many messages there are.

@@ -7,16 +7,19 @@
 use zeroize::Zeroizing;
 
 use super::session::Session;
-use super::trouble::{connection, passing, words};
+use super::trouble::{passing, words};
 use super::wire::Reply;
 use crate::config::Launcher;
 use crate::config::launcher::{Auth, Tls};
 use crate::model::{Code, Fault};
 use crate::proto::imap::names;
 use crate::proto::imap::response::{Kind, Response, Status};
-use crate::proto::sasl::{self, Exchange, Mechanism, SaslError};
+use crate::proto::sasl::{self, Exchange, Mechanism};
 use crate::secret::Secret;
 use crate::source::SourceError;
+use crate::source::trouble::{
+    connection, login_refused, no_agreement, no_password, no_randomness, no_tls, not_offered, turned_away,
+};
 use crate::text;
 use crate::tls;
 
@@ -52,7 +55,7 @@ impl Session {
             (None, Kind::Bye) => return Err(self.turned_away(&status)),
             _ => return Err(self.wire.not_imap()),
         }
-        self.wire.greeted = true;
+        self.wire.link.greeted = true;
         if let Some(list) = status.code("CAPABILITY") {
             self.learn(list.split_whitespace());
         }
@@ -65,11 +68,12 @@ impl Session {
     /// Goes over to TLS (RFC 3501, 6.2.1), and asks anew for what the server said in clear.
     async fn start_tls(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
         if !self.has("STARTTLS") {
-            return Err(self.no_tls("STARTTLS"));
+            return Err(no_tls(self.wire.host(), "STARTTLS", "CAPABILITY", IMAPS));
         }
         let reply = self.wire.command("STARTTLS").await?;
         if reply.status.kind != Kind::Ok {
-            return Err(passing(&self.wire.host, &reply.status).unwrap_or_else(|| self.no_tls(&words(&reply.status))));
+            return Err(passing(self.wire.host(), &reply.status)
+                .unwrap_or_else(|| no_tls(self.wire.host(), "STARTTLS", &words(&reply.status), IMAPS)));
         }
         self.wire.start_tls(launcher).await?;
         self.capabilities.clear();
@@ -110,7 +114,11 @@ impl Session {
             Auth::XOAuth2 | Auth::OAuthBearer => return Err(not_yet()),
         };
         let list: Vec<&str> = offered().collect();
-        if list.contains(&asked.name()) { Ok(Way::Sasl(asked)) } else { Err(self.not_offered(asked, &list)) }
+        if list.contains(&asked.name()) {
+            Ok(Way::Sasl(asked))
+        } else {
+            Err(not_offered(self.wire.host(), asked.name(), &list))
+        }
     }
 
     /// AUTHENTICATE, with the first message in the command where the server takes it (RFC 4959).
@@ -127,30 +135,13 @@ impl Session {
             && let Some(first) = exchange.initial()
         {
             let first = sasl::encode(&first);
-            self.wire.hide(&first);
+            self.wire.link.hide(&first);
             line.push(' ');
             line.push_str(&first);
         }
-        let mut trouble = None;
-        let reply = self.wire.dialogue(&line, |challenge| {
-            let challenge = sasl::decode(challenge).ok_or(SaslError::Unexpected(mechanism.name()));
-            let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
-            // RFC 3501, 6.2.2: `*` gives up
-            Some(answer.map_or_else(
-                |error| {
-                    trouble = Some(error);
-                    Zeroizing::new("*".to_owned())
-                },
-                |answer| sasl::encode(&answer),
-            ))
-        });
-        let reply = reply.await?;
-        let outcome = match trouble {
-            Some(error) => Err(error),
-            None if reply.status.kind == Kind::Ok => exchange.finish(),
-            None => Ok(()),
-        };
-        outcome.map_err(|error| self.no_agreement(account, &error))?;
+        let reply = self.wire.dialogue(&line, |challenge| Some(exchange.reply(challenge))).await?;
+        let outcome = exchange.outcome(reply.status.kind == Kind::Ok);
+        outcome.map_err(|error| no_agreement(self.wire.host(), account, &error))?;
         Ok(reply)
     }
 
@@ -159,7 +150,7 @@ impl Session {
         let password = password.reveal();
         if is_simple(account) && is_simple(password) {
             let quoted = Zeroizing::new(names::quote(password));
-            self.wire.hide(quoted.trim_matches('"'));
+            self.wire.link.hide(quoted.trim_matches('"'));
             let line = Zeroizing::new(format!("LOGIN {} {}", names::quote(account), *quoted));
             return self.wire.command(&line).await;
         }
@@ -180,7 +171,7 @@ impl Session {
     }
 
     fn login_refused(&self, account: &str, way: Way, status: &Status) -> SourceError {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         if let Some(error) = passing(host, status) {
             return error;
         }
@@ -190,44 +181,12 @@ impl Session {
                 text!("{host} does not understand the login: {said}", "{host} ne comprend pas la connexion : {said}");
             return connection(Code::Protocol, text);
         }
-        let (en, fr) = match way {
-            Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5) => (
-                "; `auth = plain` where the server cannot check it otherwise",
-                " ; `auth = plain` si le serveur ne sait pas le vérifier autrement",
-            ),
-            _ => ("", ""),
-        };
-        let text = text!(
-            "{host} refuses the login of {account}: {said}; check account and password (Gmail, Orange and others want an \
-             application password){en}",
-            "{host} refuse l'identification de {account} : {said} ; vérifiez le compte et le mot de passe (Gmail, Orange et d'autres \
-             exigent un mot de passe d'application){fr}"
-        );
-        SourceError::Credentials(Fault::new(Code::Credentials, text))
-    }
-
-    /// The exchange ended on our side: the server refuses, or says what the mechanism does not allow.
-    fn no_agreement(&self, account: &str, error: &SaslError) -> SourceError {
-        let (host, said) = (&self.wire.host, error.text());
-        let (en, fr) = (&said.en, &said.fr);
-        let text = text!("{host}: no login of {account}: {en}", "{host} : pas d'identification de {account} : {fr}");
-        match error {
-            SaslError::Refused(_) => SourceError::Credentials(Fault::new(Code::Credentials, text)),
-            _ => connection(Code::Protocol, text),
-        }
-    }
-
-    fn not_offered(&self, asked: Mechanism, offered: &[&str]) -> SourceError {
-        let (host, name, list) = (&self.wire.host, asked.name(), offered.join(", "));
-        let text = text!(
-            "{host} does not offer {name} (it has: {list}); correct `auth`, or leave it out",
-            "{host} ne propose pas {name} (il a : {list}) ; corrigez `auth`, ou retirez-le"
-        );
-        SourceError::Mailbox(Fault::new(Code::Config, text))
+        let hashed = matches!(way, Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5));
+        login_refused(host, "IMAP", account, &said, hashed)
     }
 
     fn no_login(&self) -> SourceError {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         let text = text!(
             "{host} takes no password on this connection (LOGINDISABLED); use tls = implicit or starttls, or another port",
             "{host} n'accepte pas de mot de passe sur cette connexion (LOGINDISABLED) ; utilisez tls = implicit ou \
@@ -236,18 +195,8 @@ impl Session {
         connection(Code::Protocol, text)
     }
 
-    fn no_tls(&self, said: &str) -> SourceError {
-        let host = &self.wire.host;
-        let text = text!(
-            "{host} has no STARTTLS ({said}): nothing was sent in clear; use tls = implicit (port 993) if the server has it",
-            "{host} n'a pas STARTTLS ({said}) : rien n'a été envoyé en clair ; utilisez tls = implicit (port 993) si le serveur \
-             le propose"
-        );
-        connection(Code::Tls, text)
-    }
-
     fn logged_in_without_tls(&self) -> SourceError {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         let text = text!(
             "{host} says that we are logged in before TLS has begun (PREAUTH): somebody may stand in between; use tls = \
              implicit",
@@ -258,17 +207,9 @@ impl Session {
     }
 
     fn turned_away(&self, status: &Status) -> SourceError {
-        let (host, said) = (&self.wire.host, &status.text);
-        passing(host, status).unwrap_or_else(|| {
-            connection(Code::Connect, text!("{host} turns us away: {said}", "{host} refuse la connexion : {said}"))
-        })
+        let (host, said) = (self.wire.host(), &status.text);
+        passing(host, status).unwrap_or_else(|| turned_away(host, said))
     }
-}
-
-fn no_password(launcher: &Launcher) -> SourceError {
-    let name = &launcher.name;
-    let text = text!("[{name}]: password = is missing", "[{name}] : il manque password =");
-    SourceError::Credentials(Fault::new(Code::Credentials, text))
 }
 
 fn not_yet() -> SourceError {
@@ -276,10 +217,8 @@ fn not_yet() -> SourceError {
     SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
-fn no_randomness() -> SourceError {
-    let text = text!("the system gives no random numbers", "le système ne fournit pas de nombres aléatoires");
-    SourceError::Mailbox(Fault::new(Code::Config, text))
-}
+/// RFC 8314, 7.3.
+const IMAPS: u16 = 993;
 
 /// Printable ASCII, which a quoted string holds.
 fn is_simple(text: &str) -> bool {

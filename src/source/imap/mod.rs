@@ -37,6 +37,7 @@ use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::proto::imap::names;
 use crate::proto::imap::response::{Response, Value};
 use crate::proto::imap::sets::sets;
+use crate::source::trouble::other_account;
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::text;
 use crate::text::Text;
@@ -96,16 +97,12 @@ impl Imap {
         self.launcher.after != Disposition::Leave || self.launcher.after_empty != Disposition::Leave
     }
 
-    /// Begins a call; the connection of one that was dropped half-way is given up.
-    fn begin(&mut self) {
-        if self.in_call {
+    /// One call. The connection of one that was dropped half-way is given up, and so is one that is left in doubt.
+    async fn call<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        if std::mem::replace(&mut self.in_call, true) {
             self.session = None;
         }
-        self.in_call = true;
-    }
-
-    /// Ends a call; a connection in doubt is given up.
-    fn settle<T>(&mut self, result: Result<T, SourceError>) -> Result<T, SourceError> {
+        let result = work(self).await;
         self.in_call = false;
         if result.is_err() {
             self.session = None;
@@ -230,7 +227,7 @@ impl Imap {
             }
         }
         if !done.is_empty() {
-            self.foreign(done.len());
+            self.tell(Level::Warning, "imap_other_account", other_account(done.len()));
         }
         for (folder, keys) in folders {
             let session = self.session().await?;
@@ -239,27 +236,17 @@ impl Imap {
         Ok(done)
     }
 
-    /// Keys of another account (the section was given a new one): nothing here can be changed for them.
-    fn foreign(&self, count: usize) {
-        let text = text!(
-            "{count} messages belong to another account than the one configured now; they are left as they are",
-            "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
-        );
-        self.tell(Level::Warning, "imap_other_account", text);
-    }
-
     fn tell(&self, level: Level, name: &'static str, text: Text) {
         self.events.emit(Event::new(level, name, text).about(&self.launcher.name));
     }
 
     /// Waits in the connection that a cycle has left; `None` where there is none, or it is of no use.
     async fn idle(&mut self, end: Instant) -> Option<Wake> {
-        self.begin();
-        let result = match (&mut self.session, &self.watch) {
+        let watched = self.call(async |imap| match (&mut imap.session, &imap.watch) {
             (Some(session), Some(watch)) => idle::watch(session, watch, end).await.map(Some),
             _ => Ok(None),
-        };
-        self.settle(result).unwrap_or_else(|error| {
+        });
+        watched.await.unwrap_or_else(|error| {
             let Text { en, fr } = &error.fault().text;
             let text = text!("waiting for the next interval: {en}", "attente du prochain intervalle : {fr}");
             self.tell(Level::Info, "imap_idle_ended", text);
@@ -271,59 +258,49 @@ impl Imap {
 #[async_trait]
 impl Source for Imap {
     async fn login(&mut self) -> Result<(), SourceError> {
-        self.begin();
-        let result = self.session().await.map(drop);
-        self.settle(result)
+        self.call(async |imap| imap.session().await.map(drop)).await
     }
 
     async fn count(&mut self) -> Result<u64, SourceError> {
-        self.begin();
-        let result = self.try_count().await;
-        self.settle(result)
+        self.call(async |imap| imap.try_count().await).await
     }
 
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        self.begin();
-        let result = self.try_discover(cursor).await;
-        self.settle(result)
+        self.call(async |imap| imap.try_discover(cursor).await).await
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        self.begin();
-        let result = self.try_identify(batch).await;
-        self.settle(result)
+        self.call(async |imap| imap.try_identify(batch).await).await
     }
 
     async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
-        self.begin();
-        let result = self.try_fetch(batch, spool, &out).await;
-        let wanted = self.settle(result)?;
-        if !wanted {
-            // bodies that nobody takes are still on their way: this connection cannot be used any more
-            self.session = None;
-        }
-        Ok(())
+        self.call(async |imap| {
+            if !imap.try_fetch(batch, spool, &out).await? {
+                // bodies that nobody takes are still on their way: this connection cannot be used any more
+                imap.session = None;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
         if *what == Disposition::Leave || batch.is_empty() {
             return Ok(batch.to_vec());
         }
-        self.begin();
-        let result = self.try_acknowledge(batch, what).await;
-        self.settle(result)
+        self.call(async |imap| imap.try_acknowledge(batch, what).await).await
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
-        self.begin();
         // every change had its tagged OK already: nothing takes effect only now
-        let idles = self.launcher.idle
-            && self.watch.is_some()
-            && self.session.as_ref().is_some_and(|session| session.has("IDLE"));
-        if let Some(session) = self.session.take_if(|_| !idles) {
-            session.close().await;
-        }
-        self.settle(Ok(()))
+        self.call(async |imap| {
+            let waits = imap.launcher.idle && imap.watch.is_some();
+            if let Some(session) = imap.session.take_if(|session| !waits || !session.has("IDLE")) {
+                session.close().await;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn wait(&mut self, upto: Duration) -> Wake {
@@ -362,7 +339,7 @@ async fn identify(
             }
         }
         // a refused command must not look like messages that have gone
-        let host = &session.wire.host;
+        let host = session.wire.host();
         if let Some(error) = window.refused.iter().find_map(|(_, status)| trouble::passing(host, status)) {
             return Err(error);
         }
@@ -391,7 +368,7 @@ async fn change_in(
         Opened::Missing(_) => return Ok(keys.into_iter().map(|(_, item)| item).collect()),
         Opened::Refused(error) => return Err(error),
     };
-    let host = &session.wire.host;
+    let host = session.wire.host();
     if !selected.writable {
         let text = text!(
             "{host}: the folder {folder} is read-only for this account: after = cannot be carried out",

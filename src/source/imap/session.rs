@@ -16,7 +16,6 @@ use crate::proto::imap::names;
 use crate::proto::imap::response::{Kind, Response, Status, Value};
 use crate::secret::Secret;
 use crate::source::SourceError;
-use crate::source::connect::connect;
 use crate::text;
 
 /// A connection that is logged in.
@@ -44,10 +43,8 @@ pub(super) struct Selected {
 impl Session {
     /// Connects and logs in.
     pub(super) async fn open(launcher: &Launcher, events: &Events, patience: Duration) -> Result<Self, SourceError> {
-        let stream = connect(launcher, patience).await?;
-        let host = launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
-        let mut wire = Wire::new(stream, host, patience, events.clone(), launcher);
-        wire.hide(launcher.password.as_ref().map_or("", Secret::reveal));
+        let mut wire = Wire::open(launcher, events, patience).await?;
+        wire.link.hide(launcher.password.as_ref().map_or("", Secret::reveal));
         let mut session = Self { wire, capabilities: BTreeSet::new(), selected: None, targets: HashMap::new() };
         session.enter(launcher).await?;
         Ok(session)
@@ -61,7 +58,7 @@ impl Session {
     /// A command that must succeed; `step` names it in the error.
     pub(super) async fn run(&mut self, step: &str, line: &str) -> Result<Reply, SourceError> {
         let reply = self.wire.command(line).await?;
-        if reply.status.kind == Kind::Ok { Ok(reply) } else { Err(refused(&self.wire.host, step, &reply.status)) }
+        if reply.status.kind == Kind::Ok { Ok(reply) } else { Err(refused(self.wire.host(), step, &reply.status)) }
     }
 
     /// Opens a folder by the server's name; inside, a refusal that speaks of this folder.
@@ -71,11 +68,11 @@ impl Session {
         let reply = self.wire.command(&format!("{verb} {}", names::quote(name))).await?;
         match reply.status.kind {
             Kind::Ok => {}
-            Kind::No => match passing(&self.wire.host, &reply.status) {
+            Kind::No => match passing(self.wire.host(), &reply.status) {
                 Some(error) => return Err(error),
                 None => return Ok(Err(reply.status)),
             },
-            _ => return Err(refused(&self.wire.host, verb, &reply.status)),
+            _ => return Err(refused(self.wire.host(), verb, &reply.status)),
         }
         let selected = self.read_selected(name, writable, &reply)?;
         self.selected = Some(selected.clone());
@@ -120,7 +117,7 @@ impl Session {
             _ => None,
         });
         let Some(uidvalidity) = uidvalidity else {
-            let (host, folder) = (&self.wire.host, names::show(name));
+            let (host, folder) = (self.wire.host(), names::show(name));
             let text = text!(
                 "{host} gives no UIDVALIDITY for the folder {folder}: its messages cannot be told apart",
                 "{host} ne donne pas d'UIDVALIDITY pour le dossier {folder} : impossible d'identifier ses messages"

@@ -2,16 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::{Code, Fault};
 use crate::proto::imap::response::{Kind, Status};
-use crate::source::SourceError;
-use crate::text;
-use crate::text::Text;
-
-/// The connection broke, or says what no server may say.
-pub(super) fn connection(code: Code, text: Text) -> SourceError {
-    SourceError::connection(Fault::new(code, text))
-}
+use crate::source::{SourceError, trouble};
 
 /// What a refused command means, where it means the same whatever the command was: `None` for a plain refusal.
 pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
@@ -23,28 +15,18 @@ pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
         return None;
     }
     if code == "LIMIT" || code == "THROTTLED" || SLOW_DOWN.iter().any(|words| lower.contains(words)) {
-        let text = text!("{host} asks to slow down: {said}", "{host} demande de ralentir : {said}");
-        let fault = Fault::new(Code::Throttled, text);
-        return Some(SourceError::Connection { fault, retry_after: Some(SLOW_DOWN_FOR) });
+        return Some(trouble::slow_down(host, said, SLOW_DOWN_FOR));
     }
     // RFC 5530, 3; "User is authenticated but not connected" is Exchange when a back end is away
     if ["UNAVAILABLE", "INUSE", "SERVERBUG"].contains(&code) || lower.contains("authenticated but not connected") {
-        let text = text!(
-            "{host} cannot serve this mailbox for the moment: {said}",
-            "{host} ne peut pas servir cette boîte pour le moment : {said}"
-        );
-        return Some(connection(Code::Connect, text));
+        return Some(trouble::away(host, said));
     }
     None
 }
 
 /// A command that was refused although nothing in the configuration can be the reason.
 pub(super) fn refused(host: &str, step: &str, status: &Status) -> SourceError {
-    passing(host, status).unwrap_or_else(|| {
-        let said = words(status);
-        let text = text!("{host} refuses {step}: {said}", "{host} refuse {step} : {said}");
-        connection(Code::Protocol, text)
-    })
+    passing(host, status).unwrap_or_else(|| trouble::refused(host, step, &words(status)))
 }
 
 /// What the server said, as it said it.
@@ -72,6 +54,7 @@ const SAID_LIMIT: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Code;
     use crate::proto::imap::response::Response;
 
     fn code(text: &str) -> Option<Code> {

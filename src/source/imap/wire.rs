@@ -1,54 +1,40 @@
 //! One IMAP connection: lines out, whole responses in, bodies into the spool.
 //!
 //! Not a session: it knows neither login nor folders. Several commands may be under way; who sent them sorts out the
-//! tags. Every wait for the server has an end. Spool files are written with plain blocking calls, since a launcher
-//! runs on a thread of its own.
+//! tags. Spool files are written with plain blocking calls, since a launcher runs on a thread of its own.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
 
-use super::trouble::connection;
 use crate::config::Launcher;
 use crate::delivery::spool::{Spool, SpoolWriter};
 use crate::event::{Event, Events, Level};
-use crate::model::{Code, Fault, ItemKey, ServiceName};
+use crate::model::{Code, ItemKey, ServiceName};
 use crate::proto::imap::divert::{Divert, Overlong, Step};
 use crate::proto::imap::response::{Kind, Response, Status};
 use crate::source::SourceError;
-use crate::source::connect::{Io, Pace, secure};
+use crate::source::connect::Link;
+use crate::source::trouble::{connection, spool_fault};
 use crate::text;
 
 /// The connection.
 pub(super) struct Wire {
-    stream: Box<dyn Io>,
-    /// As messages name the server: `host:port`.
-    pub(super) host: String,
-    patience: Duration,
+    pub(super) link: Link,
     events: Events,
     service: ServiceName,
     divert: Divert,
-    input: Box<[u8; INPUT]>,
-    /// What of `input` was received and not yet taken.
-    start: usize,
-    end: usize,
     last_tag: u32,
     /// Largest body that is kept, bytes.
     largest: u64,
-    /// How the command under way is answered: the pace, and bytes of responses.
-    pace: Pace,
+    /// Bytes of responses to the command under way.
     passed: u64,
     /// Why the server said good-bye.
     bye: Option<String>,
-    /// What must not be told, should the server repeat it.
-    hidden: Vec<Zeroizing<String>>,
     /// Replies that could not be read so far.
     unreadable: u32,
-    /// Until the greeting was understood, an unreadable line means that this is no IMAP server.
-    pub(super) greeted: bool,
 }
 
 /// A response, and the body that was diverted from it.
@@ -70,34 +56,24 @@ pub(super) struct Reply {
 }
 
 impl Wire {
-    pub(super) fn new(
-        stream: Box<dyn Io>,
-        host: String,
-        patience: Duration,
-        events: Events,
-        launcher: &Launcher,
-    ) -> Self {
-        let input = Box::new([0; INPUT]);
-        let divert = Divert::default();
-        Self {
-            stream,
-            host,
-            patience,
-            events,
+    /// Connects to the server of `launcher`.
+    pub(super) async fn open(launcher: &Launcher, events: &Events, patience: Duration) -> Result<Self, SourceError> {
+        Ok(Self {
+            link: Link::open(launcher, patience).await?,
+            events: events.clone(),
             service: launcher.name.clone(),
-            divert,
-            input,
-            start: 0,
-            end: 0,
+            divert: Divert::default(),
             last_tag: 0,
             largest: launcher.max_size,
-            pace: Pace::default(),
             passed: 0,
             bye: None,
-            hidden: Vec::new(),
             unreadable: 0,
-            greeted: false,
-        }
+        })
+    }
+
+    /// As messages name the server: `host:port`.
+    pub(super) fn host(&self) -> &str {
+        &self.link.host
     }
 
     /// Tells something about this connection.
@@ -116,21 +92,14 @@ impl Wire {
 
     /// The command under way gets on: the server may take its time again, and say as much again.
     pub(super) fn progress(&mut self) {
-        (self.pace, self.passed) = (Pace::default(), 0);
+        self.link.progress();
+        self.passed = 0;
     }
 
     /// Sends a line that belongs to a command under way.
     pub(super) async fn send_raw(&mut self, line: &str) -> Result<(), SourceError> {
         let bytes = Zeroizing::new(format!("{line}\r\n"));
-        let write = async {
-            self.stream.write_all(bytes.as_bytes()).await?;
-            self.stream.flush().await
-        };
-        match timeout(self.patience, write).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(self.broken(&error)),
-            Err(_) => Err(self.silent()),
-        }
+        self.link.write(bytes.as_bytes()).await
     }
 
     /// Sends a command and reads up to its end. The reply may be a refusal: the caller looks at its status.
@@ -160,7 +129,7 @@ impl Wire {
                         return Err(self.endless());
                     }
                     if let Some(line) = next(&said) {
-                        self.hide(&line);
+                        self.link.hide(&line);
                         self.send_raw(&line).await?;
                     }
                 }
@@ -184,29 +153,17 @@ impl Wire {
         }
     }
 
-    /// `text` is a secret that the server may repeat in what it says.
-    pub(super) fn hide(&mut self, text: &str) {
-        if text.len() >= SECRET_LEAST {
-            self.hidden.push(Zeroizing::new(text.to_owned()));
-        }
-    }
-
-    /// Begins TLS on this connection. What came behind the server's agreement did not come from it.
+    /// Begins TLS on this connection.
     pub(super) async fn start_tls(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
-        if self.start != self.end || !self.divert.is_idle() {
-            return Err(self.injected());
-        }
-        let stream = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
-        self.stream = secure(launcher, stream, self.patience).await?;
-        Ok(())
+        self.link.start_tls(launcher, !self.divert.is_idle()).await
     }
 
     /// The next response, for which the server may take until `end`; `None` then.
     pub(super) async fn next_before(&mut self, end: Instant) -> Result<Option<Response>, SourceError> {
-        let patience = std::mem::replace(&mut self.patience, FOR_EVER);
+        let patience = std::mem::replace(&mut self.link.patience, FOR_EVER);
         let result = timeout_at(end, self.next(None)).await;
-        self.patience = patience;
-        self.pace = Pace::default();
+        self.link.patience = patience;
+        self.link.progress();
         result.map_or(Ok(None), |incoming| incoming.map(|incoming| Some(incoming.response)))
     }
 
@@ -217,24 +174,22 @@ impl Wire {
             if self.passed > PASSED_LIMIT {
                 return Err(self.endless());
             }
-            let mut input = &self.input[self.start..self.end];
-            let step = self.divert.step(&mut input);
-            self.start = self.end - input.len();
-            match step.map_err(|overlong| self.overlong(overlong))? {
-                Some(Step::BodyStart(bytes)) if bytes > LARGEST => return Err(self.endless()),
-                Some(Step::BodyStart(bytes)) => {
+            match self.link.take(|input| self.divert.step(input)) {
+                Err(overlong) => return Err(self.overlong(overlong)),
+                Ok(Some(Step::BodyStart(bytes))) if bytes > LARGEST => return Err(self.endless()),
+                Ok(Some(Step::BodyStart(bytes))) => {
                     size += bytes.min(BODY_COST);
                     let keep = bytes <= self.largest;
                     large = (!keep).then_some(bytes);
                     body = spool.filter(|_| keep).map(start_body);
                 }
-                Some(Step::Body(bytes)) => {
+                Ok(Some(Step::Body(bytes))) => {
                     if let Some(writer) = &mut body {
                         writer.write_all(bytes).map_err(|error| spool_fault(&error))?;
                     }
                 }
-                Some(Step::BodyEnd) => {}
-                Some(Step::Response(text)) => {
+                Ok(Some(Step::BodyEnd)) => {}
+                Ok(Some(Step::Response(text))) => {
                     let response = Response::parse(&text);
                     self.passed += cost(response.as_ref(), &text) + std::mem::take(&mut size);
                     match response {
@@ -242,7 +197,7 @@ impl Wire {
                             self.note_status(&mut response);
                             return Ok(Incoming { response, body, too_large: large });
                         }
-                        None if !self.greeted => return Err(self.not_imap()),
+                        None if !self.link.greeted => return Err(self.not_imap()),
                         None => {
                             self.unreadable(&text);
                             // nobody knows whose it was, certainly not that of the next response
@@ -250,40 +205,25 @@ impl Wire {
                         }
                     }
                 }
-                None => self.fill().await?,
+                Ok(None) => self.fill().await?,
             }
         }
     }
 
     async fn fill(&mut self) -> Result<(), SourceError> {
-        let since = Instant::now();
-        let read = timeout(self.patience, self.stream.read(&mut self.input[..])).await;
-        match read {
-            Ok(Ok(0)) => Err(self.closed()),
-            Ok(Ok(length)) if self.pace.is_too_slow(since, length, self.patience) => Err(self.slow()),
-            Ok(Ok(length)) => {
-                (self.start, self.end) = (0, length);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(self.broken(&error)),
-            Err(_) => Err(self.silent()),
-        }
+        if self.link.fill().await? { Ok(()) } else { Err(self.closed()) }
     }
 
     /// Nothing that a server says holds a secret of ours from here on.
     fn note_status(&mut self, response: &mut Response) {
         let Response::Status(status) = response else { return };
-        status.text = self.without_secrets(&status.text);
+        status.text = self.link.without_secrets(&status.text);
         if let Some((_, rest)) = &mut status.code {
-            *rest = self.without_secrets(rest);
+            *rest = self.link.without_secrets(rest);
         }
         if status.kind == Kind::Bye {
             self.bye = Some(status.text.clone());
         }
-    }
-
-    fn without_secrets(&self, said: &str) -> String {
-        self.hidden.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "***"))
     }
 
     /// A reply that cannot be read costs this reply alone.
@@ -292,9 +232,8 @@ impl Wire {
         if self.unreadable > UNREADABLE_TOLD {
             return;
         }
-        let host = &self.host;
-        let came = self.without_secrets(&String::from_utf8_lossy(text));
-        let came: String = came.chars().take(TOLD_LIMIT).flat_map(char::escape_debug).collect();
+        let host = self.host();
+        let came = self.link.quoted(text);
         let text = text!(
             "{host} sent a reply that cannot be read and was passed over: {came}",
             "{host} a envoyé une réponse illisible, qui a été ignorée : {came}"
@@ -302,17 +241,8 @@ impl Wire {
         self.tell(Level::Warning, "imap_reply_unreadable", text);
     }
 
-    fn injected(&self) -> SourceError {
-        let host = &self.host;
-        let text = text!(
-            "{host} sent text behind its agreement to TLS: somebody may stand in between; use tls = implicit",
-            "{host} a envoyé du texte après avoir accepté TLS : quelqu'un s'est peut-être interposé ; utilisez tls = implicit"
-        );
-        connection(Code::Tls, text)
-    }
-
     fn overlong(&self, overlong: Overlong) -> SourceError {
-        let host = &self.host;
+        let host = self.host();
         let text = text!(
             "{host} sends {overlong}: this is no IMAP server, or a broken one",
             "{host} envoie trop d'un bloc ({overlong}) : ce n'est pas un serveur IMAP, ou il est en panne"
@@ -322,7 +252,7 @@ impl Wire {
 
     /// What answers here speaks something else.
     pub(super) fn not_imap(&self) -> SourceError {
-        let host = &self.host;
+        let host = self.host();
         let text = text!(
             "{host} does not greet as an IMAP server does; check server and port (993 with TLS, 143 without)",
             "{host} ne se présente pas comme un serveur IMAP ; vérifiez le serveur et le port (993 avec TLS, 143 sans)"
@@ -330,38 +260,8 @@ impl Wire {
         connection(Code::Protocol, text)
     }
 
-    fn broken(&self, error: &io::Error) -> SourceError {
-        let host = &self.host;
-        connection(Code::Connect, text!("{host}: the connection broke: {error}", "{host} : connexion rompue : {error}"))
-    }
-
-    fn silent(&self) -> SourceError {
-        let (host, seconds) = (&self.host, self.patience.as_secs());
-        if !self.greeted {
-            let text = text!(
-                "{host} has not said a word for {seconds} seconds: it may speak another protocol on this port, or TLS where `tls = none` says otherwise; trying again later",
-                "{host} n'a pas dit un mot depuis {seconds} secondes : il parle peut-être un autre protocole sur ce port, ou TLS alors que `tls = none` dit le contraire ; nouvel essai plus tard"
-            );
-            return connection(Code::Connect, text);
-        }
-        let text = text!(
-            "{host} has not answered for {seconds} seconds; trying again later",
-            "{host} n'a pas répondu depuis {seconds} secondes ; nouvel essai plus tard"
-        );
-        connection(Code::Connect, text)
-    }
-
-    fn slow(&self) -> SourceError {
-        let host = &self.host;
-        let text = text!(
-            "{host} answers a few bytes at a time, too slowly to be waited for; trying again later",
-            "{host} répond par quelques octets à la fois, trop lentement pour être attendu ; nouvel essai plus tard"
-        );
-        connection(Code::Connect, text)
-    }
-
     fn endless(&self) -> SourceError {
-        let host = &self.host;
+        let host = self.host();
         let text = text!(
             "{host} answers without an end: this is no IMAP server, or a broken one",
             "{host} répond sans fin : ce n'est pas un serveur IMAP, ou il est en panne"
@@ -370,22 +270,14 @@ impl Wire {
     }
 
     fn closed(&self) -> SourceError {
-        let host = &self.host;
+        let host = self.host();
         if let Some(bye) = &self.bye {
             let status = Status { tag: None, kind: Kind::Bye, code: None, text: bye.clone() };
             return super::trouble::passing(host, &status).unwrap_or_else(|| {
                 connection(Code::Connect, text!("{host} said good-bye: {bye}", "{host} a mis fin à la session : {bye}"))
             });
         }
-        let text = if self.divert.in_body() {
-            text!(
-                "{host} closed the connection within a message, which was dropped and will be fetched again",
-                "{host} a fermé la connexion au milieu d'un message, qui a été écarté et sera relu"
-            )
-        } else {
-            text!("{host} closed the connection", "{host} a fermé la connexion")
-        };
-        connection(Code::Connect, text)
+        self.link.closed(self.divert.in_body())
     }
 }
 
@@ -400,23 +292,8 @@ fn start_body(spool: &Spool) -> SpoolWriter {
     spool.create(&ItemKey::new(INCOMING))
 }
 
-/// The spool is full or not writable: no fault of the server, and none of the message.
-pub(super) fn spool_fault(error: &io::Error) -> SourceError {
-    let text = text!(
-        "the spool below the state directory cannot be written: {error}",
-        "impossible d'écrire dans le tampon (spool) du dossier d'état : {error}"
-    );
-    SourceError::Mailbox(Fault::new(Code::Deliver, text))
-}
-
-/// Bytes read at a time.
-const INPUT: usize = 16 << 10;
-/// Characters of an unreadable reply that are told.
-const TOLD_LIMIT: usize = 200;
 /// Unreadable replies that are told for each connection.
 const UNREADABLE_TOLD: u32 = 20;
-/// A shorter secret would be found in any sentence.
-const SECRET_LEAST: usize = 4;
 /// Most that a server says to one command, or between two messages that were asked for, bytes: ten million UIDs, or
 /// some hundred thousand folders.
 const PASSED_LIMIT: u64 = 32 << 20;

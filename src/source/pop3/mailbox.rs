@@ -92,7 +92,7 @@ impl Session {
         });
         let status = status.await?;
         if !status.is_ok()
-            && let Some(error) = passing(&self.wire.host, &status, None)
+            && let Some(error) = passing(self.wire.host(), &status, None)
         {
             return Err(error);
         }
@@ -128,7 +128,7 @@ impl Session {
             }
             let last = self.read_heads(verb, &std::mem::take(&mut missing), &mut heads, &mut missing).await?;
             if let Some(status) = last.filter(|_| verb == Verb::Retr && heads.is_empty()) {
-                return Err(refused(&self.wire.host, "RETR", &status));
+                return Err(refused(self.wire.host(), "RETR", &status));
             }
             if missing.is_empty() {
                 break;

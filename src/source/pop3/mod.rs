@@ -23,13 +23,14 @@ use tokio::sync::mpsc;
 use self::head::HeadReader;
 use self::key::{Key, Memory, account_of};
 use self::session::Session;
-use self::trouble::{connection, passing, refused, spool_fault, words};
+use self::trouble::{passing, refused, words};
 use self::window::{Verb, Window};
 use crate::config::Launcher;
 use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::proto::pop3::status::Status;
+use crate::source::trouble::{connection, other_account, spool_fault};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 
@@ -87,19 +88,15 @@ impl Pop3 {
         session.expect_ok("STAT", &status)?;
         // RFC 1939, 5: the count and the bytes, whatever else follows
         let count = status.text.split_whitespace().next().and_then(|count| count.parse().ok());
-        count.ok_or_else(|| refused(&session.wire.host, "STAT", &status))
+        count.ok_or_else(|| refused(session.wire.host(), "STAT", &status))
     }
 
-    /// Begins a call; the connection of one that was dropped half-way is given up.
-    fn begin(&mut self) {
-        if self.in_call {
+    /// One call. The connection of one that was dropped half-way is given up, and so is one that is left in doubt.
+    async fn call<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> Result<T, SourceError>) -> Result<T, SourceError> {
+        if std::mem::replace(&mut self.in_call, true) {
             self.session = None;
         }
-        self.in_call = true;
-    }
-
-    /// Ends a call; a connection in doubt is given up.
-    fn settle<T>(&mut self, result: Result<T, SourceError>) -> Result<T, SourceError> {
+        let result = work(self).await;
         self.in_call = false;
         if result.is_err() {
             self.session = None;
@@ -187,7 +184,8 @@ impl Pop3 {
         let account = self.account();
         let foreign = batch.iter().filter(|key| account_of(key).as_ref() != Some(&account)).count();
         if foreign > 0 {
-            self.foreign(foreign);
+            let warning = Event::new(Level::Warning, "pop3_other_account", other_account(foreign));
+            self.events.emit(warning.about(&self.launcher.name));
         }
         self.session().await?;
         self.marked = true;
@@ -205,22 +203,13 @@ impl Pop3 {
             }
         }
         if let Some((_, status)) = refusals.first().filter(|_| refusals.len() == listed.len()) {
-            return Err(refused(&session.wire.host, "DELE", status));
+            return Err(refused(session.wire.host(), "DELE", status));
         }
         for (number, _) in &refusals {
             // tried again by a later cycle
             done.remove(&listed[number]);
         }
         Ok(batch.iter().filter(|key| done.contains(key)).cloned().collect())
-    }
-
-    /// Keys of another account (the section was given a new one): nothing here can be changed for them.
-    fn foreign(&self, count: usize) {
-        let text = text!(
-            "{count} messages belong to another account than the one configured now; they are left as they are",
-            "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
-        );
-        self.events.emit(Event::new(Level::Warning, "pop3_other_account", text).about(&self.launcher.name));
     }
 
     /// Closes; what was marked is deleted only now.
@@ -288,15 +277,15 @@ impl Session {
     /// A server that refuses each of several messages has trouble of its own: no message is to blame.
     fn none_at_all(&self, asked: usize, failed: &[(ItemKey, u32, Status)]) -> Result<(), SourceError> {
         let Some((_, _, status)) = failed.last().filter(|_| failed.len() == asked) else { return Ok(()) };
-        match passing(&self.wire.host, status, None) {
+        match passing(self.wire.host(), status, None) {
             Some(error) => Err(error),
-            None if asked > 2 => Err(refused(&self.wire.host, "RETR", status)),
+            None if asked > 2 => Err(refused(self.wire.host(), "RETR", status)),
             None => Ok(()),
         }
     }
 
     fn not_sent(&self, number: u32, status: &Status) -> Fault {
-        let (host, said) = (&self.wire.host, words(status));
+        let (host, said) = (self.wire.host(), words(status));
         let text = text!(
             "{host}: message {number} is listed, but the server does not send it: {said}",
             "{host} : le message {number} est annoncé, mais le serveur ne l'envoie pas : {said}"
@@ -305,7 +294,7 @@ impl Session {
     }
 
     fn empty(&self, number: u32) -> Fault {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         let text = text!(
             "{host}: message {number} is listed, but the server sends nothing",
             "{host} : le message {number} est annoncé, mais le serveur n'envoie rien"
@@ -314,7 +303,7 @@ impl Session {
     }
 
     fn too_large(&self, number: u32, limit: u64) -> Fault {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         let text = text!(
             "{host}: message {number} has more than {limit} bytes (`max_size`), although the server said otherwise",
             "{host} : le message {number} dépasse {limit} octets (`max_size`), contrairement à ce que disait le serveur"
@@ -348,38 +337,30 @@ fn not_here(account: &str, key: &ItemKey) -> Result<Content, Fault> {
 #[async_trait]
 impl Source for Pop3 {
     async fn login(&mut self) -> Result<(), SourceError> {
-        self.begin();
-        let result = self.connected().await.map(drop);
-        self.settle(result)
+        self.call(async |pop3| pop3.connected().await.map(drop)).await
     }
 
     async fn count(&mut self) -> Result<u64, SourceError> {
-        self.begin();
-        let result = self.try_count().await;
-        self.settle(result)
+        self.call(async |pop3| pop3.try_count().await).await
     }
 
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        self.begin();
-        let result = self.try_discover(cursor).await;
-        self.settle(result)
+        self.call(async |pop3| pop3.try_discover(cursor).await).await
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        self.begin();
-        let result = self.try_identify(batch).await;
-        self.settle(result)
+        self.call(async |pop3| pop3.try_identify(batch).await).await
     }
 
     async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
-        self.begin();
-        let result = self.try_fetch(batch, spool, &out).await;
-        let wanted = self.settle(result)?;
-        if !wanted {
-            // bodies that nobody takes are still on their way: this connection cannot be used any more
-            self.session = None;
-        }
-        Ok(())
+        self.call(async |pop3| {
+            if !pop3.try_fetch(batch, spool, &out).await? {
+                // bodies that nobody takes are still on their way: this connection cannot be used any more
+                pop3.session = None;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn acknowledge(&mut self, batch: &[ItemKey], what: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
@@ -387,15 +368,11 @@ impl Source for Pop3 {
         if *what != Disposition::Delete || batch.is_empty() {
             return Ok(batch.to_vec());
         }
-        self.begin();
-        let result = self.try_delete(batch).await;
-        self.settle(result)
+        self.call(async |pop3| pop3.try_delete(batch).await).await
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
-        self.begin();
-        let result = self.try_finish().await;
-        self.settle(result)
+        self.call(async |pop3| pop3.try_finish().await).await
     }
 }
 

@@ -14,16 +14,19 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::mailbox::Mailbox;
-use super::trouble::{connection, passing, refused, words};
+use super::trouble::{passing, refused, words};
 use super::wire::Wire;
 use crate::config::Launcher;
 use crate::config::launcher::{Auth, Tls};
 use crate::model::{Code, Fault};
 use crate::proto::pop3::listing::Capabilities;
 use crate::proto::pop3::status::{Kind, Status, apop, timestamp};
-use crate::proto::sasl::{self, Exchange, Mechanism, SaslError};
+use crate::proto::sasl::{self, Exchange, Mechanism};
 use crate::secret::Secret;
 use crate::source::SourceError;
+use crate::source::trouble::{
+    login_refused, no_agreement, no_password, no_randomness, no_tls, not_offered, turned_away,
+};
 use crate::text;
 use crate::tls;
 
@@ -56,7 +59,7 @@ impl Session {
         let mut stamp = session.greet().await?;
         session.ask_capabilities().await?;
         if launcher.tls == Tls::StartTls {
-            session = session.start_tls(launcher).await?;
+            session.start_tls(launcher).await?;
             // the greeting came in clear: its timestamp may be anybody's
             stamp = None;
         }
@@ -69,7 +72,7 @@ impl Session {
 
     /// A command that must succeed; `step` names it in the error.
     pub(super) fn expect_ok(&self, step: &str, status: &Status) -> Result<(), SourceError> {
-        if status.is_ok() { Ok(()) } else { Err(refused(&self.wire.host, step, status)) }
+        if status.is_ok() { Ok(()) } else { Err(refused(self.wire.host(), step, status)) }
     }
 
     /// The greeting; the timestamp of one that has APOP.
@@ -78,10 +81,8 @@ impl Session {
         if status.is_ok() {
             return Ok(timestamp(&status.text).map(str::to_owned));
         }
-        let (host, said) = (&self.wire.host, words(&status));
-        Err(passing(host, &status, None).unwrap_or_else(|| {
-            connection(Code::Connect, text!("{host} turns us away: {said}", "{host} refuse la connexion : {said}"))
-        }))
+        let (host, said) = (self.wire.host(), words(&status));
+        Err(passing(host, &status, None).unwrap_or_else(|| turned_away(host, &said)))
     }
 
     /// CAPA; a server that does not know it has told nothing.
@@ -93,18 +94,17 @@ impl Session {
     }
 
     /// Goes over to TLS, and asks anew for what the server said in clear.
-    async fn start_tls(mut self, launcher: &Launcher) -> Result<Self, SourceError> {
+    async fn start_tls(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
         if self.capabilities.known && !self.capabilities.stls {
-            return Err(self.no_tls("CAPA"));
+            return Err(no_tls(self.wire.host(), "STLS", "CAPA", POP3S));
         }
         let status = self.wire.command("STLS").await?;
         if !status.is_ok() {
-            let error = passing(&self.wire.host, &status, None);
-            return Err(error.unwrap_or_else(|| self.no_tls(&words(&status))));
+            let error = passing(self.wire.host(), &status, None);
+            return Err(error.unwrap_or_else(|| no_tls(self.wire.host(), "STLS", &words(&status), POP3S)));
         }
-        let mut session = Self { wire: self.wire.start_tls(launcher).await?, ..self };
-        session.ask_capabilities().await?;
-        Ok(session)
+        self.wire.start_tls(launcher).await?;
+        self.ask_capabilities().await
     }
 
     async fn login(&mut self, launcher: &Launcher, stamp: Option<&str>) -> Result<(), SourceError> {
@@ -116,7 +116,7 @@ impl Session {
         if [account, password.reveal()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
             return Err(line_end(launcher));
         }
-        self.wire.hide(password.reveal());
+        self.wire.link.hide(password.reveal());
         let way = self.way_in(launcher.auth, launcher.tls != Tls::None, stamp.is_some())?;
         let status = match (way, stamp) {
             (Way::Sasl(mechanism), _) => self.authenticate(mechanism, account, password).await?,
@@ -136,7 +136,7 @@ impl Session {
             Auth::Auto => return Ok(self.strongest(safe, stamp)),
             Auth::Login => return Ok(Way::Pass),
             Auth::Apop if stamp => return Ok(Way::Apop),
-            Auth::Apop => return Err(self.not_offered("APOP", offered)),
+            Auth::Apop => return Err(self.not_offered("APOP")),
             // some take it that do not say so
             Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
             Auth::CramMd5 => Mechanism::CramMd5,
@@ -144,7 +144,7 @@ impl Session {
             Auth::XOAuth2 | Auth::OAuthBearer => return Err(not_yet()),
         };
         let is_offered = offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
-        if is_offered { Ok(Way::Sasl(mechanism)) } else { Err(self.not_offered(mechanism.name(), offered)) }
+        if is_offered { Ok(Way::Sasl(mechanism)) } else { Err(self.not_offered(mechanism.name())) }
     }
 
     fn strongest(&self, safe: bool, stamp: bool) -> Way {
@@ -184,93 +184,35 @@ impl Session {
             && let Some(first) = exchange.initial()
         {
             let first = sasl::encode(&first);
-            self.wire.hide(&first);
+            self.wire.link.hide(&first);
             line.push(' ');
             line.push_str(&first);
         }
         let mut status = self.wire.command(&line).await?;
-        let mut trouble = None;
-        // who asks on after our `*` is not asked again
-        while status.kind == Kind::Challenge && trouble.is_none() {
-            let challenge = sasl::decode(&status.text).ok_or(SaslError::Unexpected(mechanism.name()));
-            let answer = challenge.and_then(|challenge| exchange.answer(&challenge));
-            // RFC 5034, 4: `*` gives up
-            let answer = answer.map_or_else(
-                |error| {
-                    trouble = Some(error);
-                    Zeroizing::new("*".to_owned())
-                },
-                |answer| sasl::encode(&answer),
-            );
-            self.wire.hide(&answer);
+        while status.kind == Kind::Challenge && !exchange.is_given_up() {
+            let answer = exchange.reply(&status.text);
+            self.wire.link.hide(&answer);
             status = self.wire.command(&answer).await?;
         }
-        let outcome = match trouble {
-            Some(error) => Err(error),
-            None if status.is_ok() => exchange.finish(),
-            None => Ok(()),
-        };
-        outcome.map_err(|error| self.no_agreement(account, &error))?;
+        let outcome = exchange.outcome(status.is_ok());
+        outcome.map_err(|error| no_agreement(self.wire.host(), account, &error))?;
         Ok(status)
     }
 
     fn login_refused(&self, account: &str, way: Way, status: &Status) -> SourceError {
-        let host = &self.wire.host;
+        let host = self.wire.host();
         if let Some(error) = passing(host, status, self.capabilities.login_delay.map(Duration::from_secs)) {
             return error;
         }
         let said = words(status);
-        let (en, fr) = match way {
-            Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5) | Way::Apop => (
-                "; `auth = plain` or `auth = login` where the server cannot check it otherwise",
-                " ; `auth = plain` ou `auth = login` si le serveur ne sait pas le vérifier autrement",
-            ),
-            _ => ("", ""),
-        };
-        let text = text!(
-            "{host} refuses the login of {account}: {said}; check account and password, and that POP3 is allowed for this \
-             mailbox (Gmail, Orange and others want an application password){en}",
-            "{host} refuse l'identification de {account} : {said} ; vérifiez le compte, le mot de passe et que POP3 est permis \
-             pour cette boîte (Gmail, Orange et d'autres exigent un mot de passe d'application){fr}"
-        );
-        SourceError::Credentials(Fault::new(Code::Credentials, text))
+        let hashed = matches!(way, Way::Sasl(Mechanism::ScramSha256 | Mechanism::CramMd5) | Way::Apop);
+        login_refused(host, "POP3", account, &said, hashed)
     }
 
-    /// The exchange ended on our side: the server refuses, or says what the mechanism does not allow.
-    fn no_agreement(&self, account: &str, error: &SaslError) -> SourceError {
-        let (host, said) = (&self.wire.host, error.text());
-        let (en, fr) = (&said.en, &said.fr);
-        let text = text!("{host}: no login of {account}: {en}", "{host} : pas d'identification de {account} : {fr}");
-        match error {
-            SaslError::Refused(_) => SourceError::Credentials(Fault::new(Code::Credentials, text)),
-            _ => connection(Code::Protocol, text),
-        }
+    fn not_offered(&self, asked: &str) -> SourceError {
+        let offered: Vec<&str> = self.capabilities.sasl.iter().map(String::as_str).collect();
+        not_offered(self.wire.host(), asked, &offered)
     }
-
-    fn not_offered(&self, asked: &str, offered: &[String]) -> SourceError {
-        let (host, list) = (&self.wire.host, offered.join(", "));
-        let text = text!(
-            "{host} does not offer {asked} (it has: {list}); correct `auth`, or leave it out",
-            "{host} ne propose pas {asked} (il a : {list}) ; corrigez `auth`, ou retirez-le"
-        );
-        SourceError::Mailbox(Fault::new(Code::Config, text))
-    }
-
-    fn no_tls(&self, said: &str) -> SourceError {
-        let host = &self.wire.host;
-        let text = text!(
-            "{host} has no STLS ({said}): no password was sent in clear; use tls = implicit (port 995) if the server has it",
-            "{host} n'a pas STLS ({said}) : aucun mot de passe n'a été envoyé en clair ; utilisez tls = implicit (port 995) si \
-             le serveur le propose"
-        );
-        connection(Code::Tls, text)
-    }
-}
-
-fn no_password(launcher: &Launcher) -> SourceError {
-    let name = &launcher.name;
-    let text = text!("[{name}]: password = is missing", "[{name}] : il manque password =");
-    SourceError::Credentials(Fault::new(Code::Credentials, text))
 }
 
 fn line_end(launcher: &Launcher) -> SourceError {
@@ -287,11 +229,8 @@ fn not_yet() -> SourceError {
     SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
-fn no_randomness() -> SourceError {
-    let text = text!("the system gives no random numbers", "le système ne fournit pas de nombres aléatoires");
-    SourceError::Mailbox(Fault::new(Code::Config, text))
-}
-
+/// RFC 8314, 7.3.
+const POP3S: u16 = 995;
 /// Longest command line, bytes, line end left out (RFC 2449, 4).
 const LINE_LIMIT: usize = 253;
 /// What a first message holds beside account and password.

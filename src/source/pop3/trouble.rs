@@ -1,18 +1,12 @@
 //! What can go wrong in an exchange, in words: which error a reply of the server is, and what to do about it.
 
-use std::io;
 use std::time::Duration;
 
 use crate::model::{Code, Fault};
 use crate::proto::pop3::status::{Kind, Status};
 use crate::source::SourceError;
+use crate::source::trouble::{self, connection};
 use crate::text;
-use crate::text::Text;
-
-/// The connection broke, or says what no server may say.
-pub(super) fn connection(code: Code, text: Text) -> SourceError {
-    SourceError::connection(Fault::new(code, text))
-}
 
 /// What a refusal means, where it means the same whatever the command was: `None` for a plain one. `delay` is how
 /// long the server wants between two logins, where it said so.
@@ -21,9 +15,7 @@ pub(super) fn passing(host: &str, status: &Status, delay: Option<Duration>) -> O
     let lower = status.text.to_lowercase();
     let has = |list: &[&str]| status.code.is_none() && list.iter().any(|words| lower.contains(words));
     if status.has_code("LOGIN-DELAY") || has(&SLOW_DOWN) {
-        let text = text!("{host} asks to slow down: {said}", "{host} demande de ralentir : {said}");
-        let retry_after = Some(delay.unwrap_or(SLOW_DOWN_FOR));
-        return Some(SourceError::Connection { fault: Fault::new(Code::Throttled, text), retry_after });
+        return Some(trouble::slow_down(host, &said, delay.unwrap_or(SLOW_DOWN_FOR)));
     }
     if status.has_code("SYS/PERM") {
         let text = text!(
@@ -40,21 +32,14 @@ pub(super) fn passing(host: &str, status: &Status, delay: Option<Duration>) -> O
         return Some(connection(Code::Connect, text));
     }
     if status.has_code("SYS") || has(&LATER) {
-        let text = text!(
-            "{host} cannot serve this mailbox for the moment: {said}",
-            "{host} ne peut pas servir cette boîte pour le moment : {said}"
-        );
-        return Some(connection(Code::Connect, text));
+        return Some(trouble::away(host, &said));
     }
     None
 }
 
 /// A command that was refused although nothing in the configuration can be the reason.
 pub(super) fn refused(host: &str, step: &str, status: &Status) -> SourceError {
-    passing(host, status, None).unwrap_or_else(|| {
-        let said = words(status);
-        connection(Code::Protocol, text!("{host} refuses {step}: {said}", "{host} refuse {step} : {said}"))
-    })
+    passing(host, status, None).unwrap_or_else(|| trouble::refused(host, step, &words(status)))
 }
 
 /// What the server said, as it said it.
@@ -66,15 +51,6 @@ pub(super) fn words(status: &Status) -> String {
     };
     let code = status.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
     format!("{kind}{code} {}", status.text).trim().chars().take(SAID_LIMIT).collect()
-}
-
-/// The spool is full or not writable: no fault of the server, and none of the message.
-pub(super) fn spool_fault(error: &io::Error) -> SourceError {
-    let text = text!(
-        "the spool below the state directory cannot be written: {error}",
-        "impossible d'écrire dans le tampon (spool) du dossier d'état : {error}"
-    );
-    SourceError::Mailbox(Fault::new(Code::Deliver, text))
 }
 
 /// What servers without response codes say to too many logins (GMX, Gmail, Dovecot).
