@@ -2,9 +2,9 @@
 //!
 //! Not by following links: `$skip` counts in a folder that changes meanwhile, jumps, and links get lost, so a list by links
 //! hides messages and ends early. Each request asks for what was received from a moment on, oldest first, and the next
-//! moment is that of the youngest message so far; a link is followed only within one second, and where a page brought
-//! nothing. What that could not list (a message without a date) is looked for by links once more where the folder
-//! counts more than was found. Nothing is changed meanwhile: that comes after all is listed.
+//! moment is that of the youngest message on its first page; a link is followed only within one second, and where a page
+//! holds nothing. Where the folder counts more than was found (a message without a date, say), it is listed again, by
+//! links too, until nothing new comes. Nothing is changed meanwhile: that comes after all is listed.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -49,13 +49,6 @@ pub(super) struct Listing<'a> {
     found: Vec<Listed>,
 }
 
-/// What the requests for one moment brought.
-#[derive(Default)]
-struct Swept {
-    fresh: usize,
-    latest: Option<Timestamp>,
-}
-
 impl<'a> Listing<'a> {
     /// Those of `folder` that were received since `since`, and with `unseen` only those that are not marked as read.
     pub(super) fn new(
@@ -71,50 +64,79 @@ impl<'a> Listing<'a> {
 
     /// All of them, oldest first.
     pub(super) async fn all(mut self) -> Result<Vec<Listed>, SourceError> {
-        let mut from = self.since.unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::UNIX_EPOCH);
-        let mut stepped = false;
-        loop {
-            let swept = self.sweep(from).await?;
-            match swept.latest.filter(|latest| swept.fresh > 0 && *latest > from) {
-                Some(latest) => (from, stepped) = (latest, false),
-                // nothing new from the second after the last one on: the end, whatever links there were
-                None if stepped && swept.fresh == 0 => break,
-                None => (from, stepped) = (after(from), true),
+        for _ in 0..PASSES {
+            let before = self.found.len();
+            self.pass().await?;
+            if self.unseen || self.since.is_some() || self.counted().await? <= self.found.len() as u64 {
+                break;
+            }
+            self.by_links().await?;
+            if self.found.len() == before {
+                break;
             }
         }
-        self.look_for_the_rest().await?;
         self.found.sort_by_key(|listed| listed.received);
         Ok(self.found)
     }
 
-    /// What was received from `from` on, as far as the pages go at once; all of it where that is one second.
-    async fn sweep(&mut self, from: Timestamp) -> Result<Swept, SourceError> {
-        let mut page = self.page_from(from).await?;
-        let mut swept = Swept::default();
+    /// From the first moment to the last.
+    async fn pass(&mut self) -> Result<(), SourceError> {
+        let mut from = self.since.unwrap_or(Timestamp::UNIX_EPOCH).max(Timestamp::UNIX_EPOCH);
+        // whether something was received at `from`; whether nothing more was at the moment before it
+        let (mut held, mut stepped, mut asked) = (false, false, 1);
+        loop {
+            let (first, linked) = self.sweep(from).await?;
+            let empty = first.is_none();
+            if let Some(latest) = first.filter(|latest| *latest > from) {
+                (from, held, stepped, asked) = (latest, true, false, 1);
+            } else if empty && asked < ASKED && (held || linked.is_some()) {
+                // an empty page that cannot be, or that goes on: what is behind its link may have gaps
+                asked += 1;
+            } else if empty && stepped && linked.is_none() {
+                // nothing from the second after the last one on: the end, whatever links there were
+                return Ok(());
+            } else {
+                let next = linked.filter(|_| empty).unwrap_or(from).max(after(from));
+                (from, held, stepped, asked) = (next, false, true, 1);
+            }
+        }
+    }
+
+    /// The first page of what was received from `from` on; where that leads to no later moment, what is behind its links,
+    /// too. When the youngest message of either was received.
+    async fn sweep(&mut self, from: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SourceError> {
+        let page = self.page_from(from).await?;
+        let (first, mut linked) = (self.take(page.value), None);
+        if first.is_some_and(|latest| latest > from) {
+            return Ok((first, linked));
+        }
+        let mut next = page.next;
         for _ in 0..LINKS {
-            self.take(page.value, &mut swept);
-            let stuck = swept.fresh == 0 || swept.latest.is_none_or(|latest| latest <= from);
-            let Some(next) = page.next.filter(|_| stuck) else { break };
-            let request = self.client.follow(&next)?;
-            page = match self.client.json(&request).await? {
+            let Some(link) = next.take() else { break };
+            let request = self.client.follow(&link)?;
+            let page: Page<Entry> = match self.client.json(&request).await? {
                 Ok(page) => page,
                 // asked for again from the next second on
                 Err(refusal) if refusal.is_passing() || refusal.is_for_ever() => break,
                 Err(refusal) => return Err(refusal.error()),
             };
+            linked = linked.max(self.take(page.value));
+            // beyond this second, first pages are better
+            next = page.next.filter(|_| linked.is_none_or(|latest| latest <= from));
         }
-        Ok(swept)
+        Ok((first, linked))
     }
 
-    fn take(&mut self, entries: Vec<Entry>, swept: &mut Swept) {
-        for entry in entries {
-            let listed = Listed::from(entry);
-            swept.latest = swept.latest.max(listed.received);
+    /// When the youngest of them was received.
+    fn take(&mut self, entries: Vec<Entry>) -> Option<Timestamp> {
+        let mut latest = None;
+        for listed in entries.into_iter().map(Listed::from) {
+            latest = latest.max(listed.received);
             if self.seen.insert(listed.id.clone()) {
-                swept.fresh += 1;
                 self.found.push(listed);
             }
         }
+        latest
     }
 
     /// The first page from a moment on. One damaged message makes a whole page fail: then smaller ones are asked for, and
@@ -152,16 +174,13 @@ impl<'a> Listing<'a> {
         self.client.get(&["mailFolders", &self.folder.id, "messages"], &query)
     }
 
-    /// Without a filter, by links, where the folder counts more than was found.
-    async fn look_for_the_rest(&mut self) -> Result<(), SourceError> {
-        if self.unseen || self.since.is_some() || self.counted().await? <= self.found.len() as u64 {
-            return Ok(());
-        }
+    /// Without a filter, by links: what has no date comes only so.
+    async fn by_links(&mut self) -> Result<(), SourceError> {
         let query = format!("$select={ENTRY}&$top={PAGE}");
         let mut request = self.client.get(&["mailFolders", &self.folder.id, "messages"], &query);
         for _ in 0..LINKS {
             let Ok(page) = self.client.json::<Page<Entry>>(&request).await? else { break };
-            self.take(page.value, &mut Swept::default());
+            self.take(page.value);
             let Some(next) = page.next else { break };
             request = self.client.follow(&next)?;
         }
@@ -206,5 +225,9 @@ const PAGE: u16 = 500;
 const SMALLER: [u16; 3] = [50, 10, 1];
 /// Damaged messages in a row that are stepped over.
 const STEPS: u16 = 20;
+/// How often an empty page that goes on is asked for again.
+const ASKED: u32 = 5;
+/// Passes over a folder that counts more than was found.
+const PASSES: usize = 10;
 /// Links that are followed one after the other.
 const LINKS: usize = 10_000;
