@@ -119,10 +119,10 @@ fn stopped(refusal: super::trouble::Refusal) -> Stopped {
 
 /// The header block of the whole, up to its blank line.
 fn head(message: &Message, boundary: &str) -> String {
-    let mut head = String::new();
+    let mut fields = Vec::new();
     let mut field = |name: &str, value: &str| {
         if !value.is_empty() {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            fields.push(format!("{name}: {value}\r\n"));
         }
     };
     let date = message.sent_date_time.as_deref().or(message.received_date_time.as_deref()).and_then(moment);
@@ -142,8 +142,8 @@ fn head(message: &Message, boundary: &str) -> String {
     field("Subject", &words(message.subject.as_deref().unwrap_or_default()));
     field("MIME-Version", "1.0");
     field("Content-Type", &format!("multipart/mixed;\r\n boundary=\"{boundary}\""));
-    head.push_str("\r\n");
-    head
+    fields.push("\r\n".to_owned());
+    fields.concat()
 }
 
 fn text_part(writer: &mut SpoolWriter, message: &Message, boundary: &str) -> io::Result<()> {
@@ -163,15 +163,14 @@ fn text_part(writer: &mut SpoolWriter, message: &Message, boundary: &str) -> io:
 fn link_part(writer: &mut SpoolWriter, attachment: &Attachment, message: Option<&str>) -> io::Result<()> {
     let name = attachment.name.as_deref().unwrap_or("link");
     let link = attachment.source_url.as_deref();
-    let mut text = format!("{name}\r\n");
-    match (link, message) {
-        (Some(link), _) => text.push_str(&format!("{link}\r\n")),
-        (None, Some(message)) => text.push_str(&format!(
-            "This attachment is a link to a file in OneDrive or SharePoint; the message has it:\r\n\
-             Cette pièce jointe est un lien vers un fichier OneDrive ou SharePoint ; le message le contient :\r\n{message}\r\n"
-        )),
-        (None, None) => text.push_str("OneDrive / SharePoint\r\n"),
-    }
+    let text = match (link, message) {
+        (Some(link), _) => format!("{name}\r\n{link}\r\n"),
+        (None, message) => format!(
+            "{name}\r\nThis attachment is a link to a file in OneDrive or SharePoint; the message has it:\r\n\
+             Cette pièce jointe est un lien vers un fichier OneDrive ou SharePoint ; le message le contient :\r\n{}\r\n",
+            message.unwrap_or("-")
+        ),
+    };
     let name = parameter("filename", &format!("{name}.txt"));
     write!(
         writer,
@@ -323,18 +322,20 @@ fn parameter(name: &str, value: &str) -> String {
     if value.is_ascii() && value.len() <= LONGEST_PLAIN && !value.contains(['"', '\\']) {
         return format!(";\r\n {name}=\"{value}\"");
     }
+    let coded = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
     let (mut pieces, mut piece) = (Vec::new(), String::from("utf-8''"));
     for byte in value.bytes() {
         if piece.len() > LONGEST_PLAIN {
             pieces.push(std::mem::take(&mut piece));
         }
-        match byte {
-            byte if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) => piece.push(char::from(byte)),
-            byte => piece.push_str(&format!("%{byte:02X}")),
-        }
+        piece.push_str(&coded(byte));
     }
     pieces.push(piece);
-    pieces.iter().enumerate().map(|(n, piece)| format!(";\r\n {name}*{n}*={piece}")).collect()
+    let pieces: Vec<_> = pieces.iter().enumerate().map(|(n, piece)| format!(";\r\n {name}*{n}*={piece}")).collect();
+    pieces.concat()
 }
 
 /// A media type without its parameters; of no use, it says nothing.

@@ -89,6 +89,8 @@ pub(super) struct Request {
     url: Url,
     body: Option<Value>,
     page: Option<u16>,
+    /// How often it is asked before it counts as refused.
+    tries: u32,
 }
 
 /// Why there is no answer.
@@ -163,7 +165,7 @@ impl Client {
             segments.pop_if_empty().extend(&self.0.mailbox).extend(path);
         }
         url.set_query(Some(query).filter(|query| !query.is_empty()));
-        Request { method, url, body, page: None }
+        Request { method, url, body, page: None, tries: TRIES }
     }
 
     /// A request for who signed in, whoever's mailbox this is.
@@ -173,7 +175,7 @@ impl Client {
             segments.pop_if_empty().push("me");
         }
         url.set_query(Some("$select=mail,userPrincipalName"));
-        Request { method: Method::GET, url, body: None, page: None }
+        Request { method: Method::GET, url, body: None, page: None, tries: TRIES }
     }
 
     /// A request for where a list goes on. A link that leads elsewhere is not followed: the token would go with it.
@@ -189,7 +191,7 @@ impl Client {
             );
             return Err(SourceError::connection(Fault::new(Code::Protocol, text)));
         };
-        Ok(Request { method: Method::GET, url, body: None, page: None })
+        Ok(Request { method: Method::GET, url, body: None, page: None, tries: TRIES })
     }
 
     /// Asks, and reads the answer's JSON; a broken exchange is tried again.
@@ -263,7 +265,7 @@ impl Client {
             if let Some(pause) = refusal.retry_after {
                 self.0.gate.close(&self.mailbox(), pause);
             }
-            if !refusal.is_passing() || tries >= TRIES {
+            if !refusal.is_passing() || tries >= request.tries_of(&refusal) {
                 let slow_down = refusal.is_throttling();
                 return if slow_down { Err(Ended::Done(refusal.error())) } else { Ok(Err(refusal)) };
             }
@@ -404,6 +406,16 @@ impl Request {
         self
     }
 
+    /// The same, for which there is another way where the server fails on what it is asked.
+    pub(super) fn hardly_again(mut self) -> Self {
+        self.tries = FEW_TRIES;
+        self
+    }
+
+    fn tries_of(&self, refusal: &Refusal) -> u32 {
+        if refusal.status == 500 { self.tries } else { TRIES }
+    }
+
     fn prefer(&self) -> String {
         let page = self.page.map(|entries| format!(", odata.maxpagesize={entries}"));
         format!("IdType=\"ImmutableId\"{}", page.unwrap_or_default())
@@ -515,12 +527,11 @@ fn decode(encoded: &str, alphabet: &base64::alphabet::Alphabet) -> Option<String
 /// `Retry-After`: seconds, also fractions of them, or a date (RFC 9110, 10.2.3).
 fn retry_after(value: &HeaderValue) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
-    let pause = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds.max(0.0)).ok()?,
-        Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-            Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default()
-        }
+    let pause = if let Ok(seconds) = text.parse::<f64>() {
+        Duration::try_from_secs_f64(seconds.max(0.0)).ok()?
+    } else {
+        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+        Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default()
     };
     Some(pause.min(LONGEST_PAUSE))
 }
@@ -539,14 +550,17 @@ fn plain(said: &str) -> String {
 /// A fresh UUID (RFC 9562, 5.4); it is a mark, not a secret.
 fn guid() -> String {
     let random = || RandomState::new().hash_one(0_u8);
-    let (high, low) = (random(), random());
-    let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
-    let (d, e) = (((low >> 48) & 0x3fff) | 0x8000, low & 0xffff_ffff_ffff);
-    format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+    // version 4, variant 10
+    let high = random() & !0xf000 | 0x4000;
+    let low = random() & !(0b11 << 62) | 0b10 << 62;
+    let digits = format!("{high:016x}{low:016x}");
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    parts.join("-")
 }
 
 /// How often something is asked before it counts as refused.
 const TRIES: u32 = 4;
+const FEW_TRIES: u32 = 2;
 /// The largest pause of ours, in first ones.
 const LARGEST_STEP: u32 = 16;
 /// Bytes of JSON in one answer: pages are a tenth of a megabyte, the text of a message may be long.

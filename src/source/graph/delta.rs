@@ -38,6 +38,8 @@ enum End {
     Link(String),
     /// The link that it began or went on with is forgotten.
     Stale,
+    /// The server fails on what is on a page.
+    Damaged,
     /// It cannot be brought to its end.
     Useless(Text),
 }
@@ -46,12 +48,18 @@ impl Delta<'_> {
     /// What came or changed since `link`; everything without one.
     pub(super) async fn round(&self, link: Option<&str>) -> Result<Round, SourceError> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        let mut start = link.map(ToOwned::to_owned);
+        let (mut start, mut select) = (link.map(ToOwned::to_owned), ENTRY);
         for _ in 0..ROUNDS {
             let again = start.take();
-            match self.pages(again.as_deref(), &mut found, &mut seen).await? {
+            match self.pages(again.as_deref(), select, &mut found, &mut seen).await? {
                 End::Link(link) => return Ok(Round { found, link: Some(link) }),
                 End::Stale => self.forgotten(),
+                // a damaged message on a page: by its id alone it may be told
+                End::Damaged if select != "id" => select = "id",
+                End::Damaged => {
+                    self.without(&text!("a page cannot be had", "une page ne peut être obtenue"));
+                    break;
+                }
                 End::Useless(why) => {
                     self.without(&why);
                     break;
@@ -64,23 +72,21 @@ impl Delta<'_> {
     async fn pages(
         &self,
         link: Option<&str>,
+        select: &str,
         found: &mut Vec<Listed>,
         seen: &mut HashSet<String>,
     ) -> Result<End, SourceError> {
         let mut links = HashSet::new();
-        let mut request = match link {
-            // one that was stored for another server
-            Some(link) => match self.client.follow(link) {
-                Ok(request) => request,
-                Err(_) => return Ok(End::Stale),
-            },
-            None => {
-                let query = format!("$select={ENTRY}");
-                self.client.get(&["mailFolders", &self.folder.id, "messages", "delta"], &query)
-            }
+        let mut request = if let Some(link) = link {
+            // one that was stored for another server means nothing here
+            let Ok(request) = self.client.follow(link) else { return Ok(End::Stale) };
+            request
+        } else {
+            let query = format!("$select={select}");
+            self.client.get(&["mailFolders", &self.folder.id, "messages", "delta"], &query)
         };
         loop {
-            let page: Page<Entry> = match self.client.json(&request.pages_of(PAGE)).await? {
+            let page: Page<Entry> = match self.client.json(&request.pages_of(PAGE).hardly_again()).await? {
                 Ok(page) => page,
                 Err(refusal) => return end_of(&refusal),
             };
@@ -119,6 +125,9 @@ fn end_of(refusal: &Refusal) -> Result<End, SourceError> {
     if refusal.is_stale() {
         return Ok(End::Stale);
     }
+    if refusal.status == 500 {
+        return Ok(End::Damaged);
+    }
     let of_the_mailbox = refusal.is_no_mailbox() || matches!(refusal.status, 403 | 503);
     if of_the_mailbox { Err(refusal.error()) } else { Ok(End::Useless(Text::same(refusal.said()))) }
 }
@@ -129,5 +138,5 @@ fn no_link() -> Text {
 
 /// Messages on a page.
 const PAGE: u16 = 500;
-/// One from the stored link, and two from the beginning.
-const ROUNDS: usize = 3;
+/// One from the stored link, two from the beginning, one by ids alone.
+const ROUNDS: usize = 4;

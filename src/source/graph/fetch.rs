@@ -53,8 +53,8 @@ impl Fetcher {
     pub(super) async fn bring(&self, key: &ItemKey, spool: &Spool) -> Result<Result<Content, Fault>, SourceError> {
         let Some((folder, received)) = self.place_of(key.as_str()).await? else { return Ok(Ok(Content::Gone)) };
         let body = match self.mime(key, spool).await? {
-            Body::Refused(refusal) => self.from_parts(key, spool, Text::same(refusal.said())).await?,
-            Body::Cut(fault) => self.from_parts(key, spool, fault.text).await?,
+            Body::Refused(refusal) => self.parts_of(key, spool, Text::same(refusal.said())).await?,
+            Body::Cut(fault) => self.parts_of(key, spool, fault.text).await?,
             body => Ok(body),
         };
         let file = match body {
@@ -68,7 +68,7 @@ impl Fetcher {
 
     /// The folder in which it was listed and when it came; of what was not listed, asked. `None`: gone.
     async fn place_of(&self, id: &str) -> Result<Option<(String, Option<SystemTime>)>, SourceError> {
-        if let Some(known) = self.known.get(id) {
+        if let Some(known) = self.known.get(id).filter(|known| known.received.is_some()) {
             return Ok(Some((known.folder.to_string(), known.received.map(SystemTime::from))));
         }
         let request = self.client.get(&["messages", id], "$select=id,parentFolderId,receivedDateTime");
@@ -78,7 +78,9 @@ impl Fetcher {
             // told by what follows
             Err(_) => State::default(),
         };
-        let folder = state.parent_folder_id.and_then(|id| self.folders.get(&id)).unwrap_or(&self.source).clone();
+        let listed = self.known.get(id).map(|known| known.folder.to_string());
+        let parent = || state.parent_folder_id.as_ref().and_then(|id| self.folders.get(id)).cloned();
+        let folder = listed.or_else(parent).unwrap_or_else(|| self.source.clone());
         let received = state.received_date_time.as_deref().and_then(moment).map(SystemTime::from);
         Ok(Some((folder, received)))
     }
@@ -132,7 +134,7 @@ impl Fetcher {
     }
 
     /// The message put together from its parts, since its MIME cannot be had (`why`).
-    async fn from_parts(&self, key: &ItemKey, spool: &Spool, why: Text) -> Result<Result<Body, Fault>, SourceError> {
+    async fn parts_of(&self, key: &ItemKey, spool: &Spool, why: Text) -> Result<Result<Body, Fault>, SourceError> {
         let Text { en, fr } = &why;
         let mut tries = 1;
         loop {

@@ -106,7 +106,9 @@ impl<'a> Listing<'a> {
     /// too. When the youngest message of either was received.
     async fn sweep(&mut self, from: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SourceError> {
         let page = self.page_from(from).await?;
-        let (first, mut linked) = (self.take(page.value), None);
+        // what is listed by its id alone was received now or later
+        let undated = Some(from).filter(|_| !page.value.is_empty());
+        let (first, mut linked) = (self.take(page.value).or(undated), None);
         if first.is_some_and(|latest| latest > from) {
             return Ok((first, linked));
         }
@@ -140,38 +142,61 @@ impl<'a> Listing<'a> {
     }
 
     /// The first page from a moment on. One damaged message makes a whole page fail: then smaller ones are asked for, and
-    /// at last it is stepped over.
+    /// at last it is listed by its id alone.
     async fn page_from(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
-        let mut refusal = match self.client.json(&self.from(from, PAGE, 0)).await? {
-            Ok(page) => return Ok(page),
-            Err(refusal) if is_of_an_item(&refusal) => refusal,
-            Err(refusal) => return Err(refusal.error()),
-        };
-        let smaller = SMALLER.iter().map(|top| (*top, 0));
-        for (top, skip) in smaller.chain((1..=STEPS).map(|skip| (1, skip))) {
-            match self.client.json(&self.from(from, top, skip)).await? {
-                Ok(page) => {
-                    if skip > 0 {
-                        self.stepped_over(from, &refusal);
-                    }
-                    return Ok(page);
-                }
-                Err(refused) if is_of_an_item(&refused) => refusal = refused,
-                Err(refused) => return Err(refused.error()),
+        for top in TOPS {
+            if let Ok(page) = self.ask(from, ENTRY, top, 0).await? {
+                return Ok(page);
             }
         }
-        Err(refusal.error())
+        let mut damaged = Vec::new();
+        let mut last = None;
+        for skip in 0..STEPS {
+            // the first one is known to be damaged
+            if skip > 0
+                && let Ok(mut page) = self.ask(from, ENTRY, 1, skip).await?
+            {
+                page.value.extend(damaged);
+                return Ok(page);
+            }
+            match self.ask(from, "id", 1, skip).await? {
+                Ok(page) => damaged.extend(page.value),
+                Err(refusal) => {
+                    self.stepped_over(from, &refusal);
+                    last = Some(refusal);
+                }
+            }
+        }
+        match last {
+            Some(refusal) => Err(refusal.error()),
+            None => Ok(Page { value: damaged, next: None, delta: None }),
+        }
+    }
+
+    /// One page; inside, what fails for what is on it.
+    async fn ask(
+        &self,
+        from: Timestamp,
+        select: &str,
+        top: u16,
+        skip: u16,
+    ) -> Result<Result<Page<Entry>, Refusal>, SourceError> {
+        match self.client.json(&self.from(from, select, top, skip)).await? {
+            Ok(page) => Ok(Ok(page)),
+            Err(refusal) if is_of_an_item(&refusal) => Ok(Err(refusal)),
+            Err(refusal) => Err(refusal.error()),
+        }
     }
 
     /// Oldest first is only had where the filter begins with the same property.
-    fn from(&self, from: Timestamp, top: u16, skip: u16) -> Request {
+    fn from(&self, from: Timestamp, select: &str, top: u16, skip: u16) -> Request {
         let moment = from.strftime("%Y-%m-%dT%H:%M:%SZ");
         let unseen = if self.unseen { " and isRead eq false" } else { "" };
         let skip = if skip > 0 { format!("&$skip={skip}") } else { String::new() };
         let query = format!(
-            "$select={ENTRY}&$filter=receivedDateTime ge {moment}{unseen}&$orderby=receivedDateTime asc&$top={top}{skip}"
+            "$select={select}&$filter=receivedDateTime ge {moment}{unseen}&$orderby=receivedDateTime asc&$top={top}{skip}"
         );
-        self.client.get(&["mailFolders", &self.folder.id, "messages"], &query)
+        self.client.get(&["mailFolders", &self.folder.id, "messages"], &query).hardly_again()
     }
 
     /// Without a filter, by links: what has no date comes only so.
@@ -222,7 +247,7 @@ fn after(moment: Timestamp) -> Timestamp {
 pub(super) const ENTRY: &str = "id,receivedDateTime";
 /// Messages on a page, and on smaller ones where that fails.
 const PAGE: u16 = 500;
-const SMALLER: [u16; 3] = [50, 10, 1];
+const TOPS: [u16; 4] = [PAGE, 50, 10, 1];
 /// Damaged messages in a row that are stepped over.
 const STEPS: u16 = 20;
 /// How often an empty page that goes on is asked for again.

@@ -174,13 +174,13 @@ impl Graph {
             if let Some(target) = client.target(name, false).await?
                 && self.read.iter().any(|folder| folder.id == target.id)
             {
-                return Err(self.moved_within(client, name));
+                return Err(Self::moved_within(client, name));
             }
         }
         Ok(())
     }
 
-    fn moved_within(&self, client: &Client, name: &str) -> SourceError {
+    fn moved_within(client: &Client, name: &str) -> SourceError {
         let host = client.host();
         let text = text!(
             "{host}: `move {name}` names a folder that is read; name one outside of `source`",
@@ -370,7 +370,7 @@ impl Graph {
         if let (Disposition::Move(name), Some(target)) = (what, &target)
             && self.read.iter().any(|folder| folder.id == target.id)
         {
-            return Err(self.moved_within(&client, name));
+            return Err(Self::moved_within(&client, name));
         }
         let changer = Arc::new(Changer {
             client,

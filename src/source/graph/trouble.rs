@@ -91,16 +91,12 @@ impl Refusal {
             let fault = Fault::new(Code::Connect, text);
             return SourceError::Connection { fault, retry_after: self.retry_after };
         }
-        match self.advice() {
-            Some((code, Text { en, fr })) => {
-                let text = text!("{host}: {en}: {said}", "{host} : {fr} : {said}");
-                SourceError::Mailbox(Fault::new(code, text))
-            }
-            None => {
-                let text = text!("{host} refuses: {said}", "{host} refuse : {said}");
-                SourceError::connection(Fault::new(Code::Protocol, text))
-            }
+        if let Some((code, Text { en, fr })) = self.advice() {
+            let text = text!("{host}: {en}: {said}", "{host} : {fr} : {said}");
+            return SourceError::Mailbox(Fault::new(code, text));
         }
+        let text = text!("{host} refuses: {said}", "{host} refuse : {said}");
+        SourceError::connection(Fault::new(Code::Protocol, text))
     }
 
     /// What an administrator can do about it.

@@ -67,8 +67,7 @@ fn is_state(asked: &Asked) -> bool {
 #[tokio::test]
 async fn bodies_come_as_they_are_three_at_once_and_what_is_gone_is_told() {
     let server = Server::start(|_, asked| match asked.path.as_str() {
-        "/me/messages/gone" => Reply::error(404, "ErrorItemNotFound", ""),
-        "/me/messages/left/$value" => Reply::error(404, "ErrorItemNotFound", ""),
+        "/me/messages/gone" | "/me/messages/left/$value" => Reply::error(404, "ErrorItemNotFound", ""),
         path if path.ends_with("/$value") => Reply::mime(PLAIN).after(Duration::from_millis(20)),
         _ => state(),
     })

@@ -78,7 +78,7 @@ async fn filters_are_the_servers_and_a_message_without_a_date_is_found_all_the_s
 }
 
 #[tokio::test]
-async fn a_damaged_message_is_stepped_over_and_stops_no_other_one() {
+async fn a_damaged_message_is_listed_by_its_id_else_stepped_over_and_stops_no_other_one() {
     let mut folder = Folder::of(120, 1, Quirks::default());
     folder.damaged = vec!["AAkAL00000".to_owned(), "AAkAL00060".to_owned(), "AAkAL00061".to_owned()];
     let folder = Arc::new(folder);
@@ -91,6 +91,12 @@ async fn a_damaged_message_is_stepped_over_and_stops_no_other_one() {
     let expected: Vec<String> = folder.ids().into_iter().filter(|id| !folder.damaged.contains(id)).collect();
     assert_eq!(ids(&discovery), expected);
     assert!(told.lock().unwrap().contains(&"graph_not_listed"));
+    let mut folder = Folder::of(120, 1, Quirks::default());
+    (folder.damaged, folder.ids_are_told) = (vec!["AAkAL00000".to_owned(), "AAkAL00119".to_owned()], true);
+    let folder = Arc::new(folder);
+    let server = serve(folder.clone()).await;
+    let discovery = graph(&server, "after = delete").discover(None).await.unwrap();
+    assert_eq!(ids(&discovery), folder.ids());
 }
 
 /// A folder that answers delta with `rounds`: the pages of each, by the token that is asked for.
