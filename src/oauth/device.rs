@@ -67,7 +67,6 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::refusal::Trace;
     use super::*;
     use crate::model::{Code, Fault};
     use crate::secret::Secret;
@@ -79,7 +78,7 @@ mod tests {
 
     fn refusal(next: Next) -> Refusal {
         let fault = Fault::new(Code::Credentials, text!("no", "non"));
-        Refusal { fault, next, error: String::new(), aadsts: None, trace: Trace::default() }
+        Refusal { fault, next, error: String::new(), aadsts: None, trace: Box::default() }
     }
 
     fn grant() -> Grant {
