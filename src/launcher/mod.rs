@@ -106,7 +106,7 @@ fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
 
 /// Microsoft 365; where the tokens cannot be had at all, a source that says so.
 fn graph(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
-    match Tokens::of(launcher, &env.state, &env.events) {
+    match env.tokens(launcher) {
         Ok(tokens) => Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())),
         Err(fault) => Box::new(Unusable(fault)),
     }

@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Whether this is the file of the same sign-in.
-    pub(super) fn is_that_of(&self, other: &Self) -> bool {
+    pub fn is_that_of(&self, other: &Self) -> bool {
         (&self.state, &self.name) == (&other.state, &other.name)
     }
 
