@@ -58,6 +58,9 @@ pub fn run(
     code
 }
 
+/// Lines of standard input.
+type Typed = mpsc::UnboundedReceiver<String>;
+
 /// One sign-in under way.
 struct Desk<'a> {
     config: &'a Config,
@@ -118,7 +121,7 @@ impl<'a> Desk<'a> {
         writeln!(self.err, "{}", text!("{name}: {code}: {en}", "{name} : {code} : {fr}").get(lang)).map(|()| 1)
     }
 
-    async fn sign_in(&mut self, typed: fn() -> mpsc::UnboundedReceiver<String>) -> Result<Text, Ending> {
+    async fn sign_in(&mut self, typed: impl FnOnce() -> Typed) -> Result<Text, Ending> {
         let authority = Authority::new(self.launcher)?;
         if !self.oauth.credential.is_person() {
             let grant = authority.for_itself(scopes::resource(self.launcher), None).await?;
@@ -209,7 +212,7 @@ impl<'a> Desk<'a> {
         &mut self,
         authority: &Authority,
         permissions: &[String],
-        typed: fn() -> mpsc::UnboundedReceiver<String>,
+        typed: impl FnOnce() -> Typed,
     ) -> Result<Grant, Ending> {
         let redirect = Redirect::open().await?;
         let request = authority.page(permissions, &redirect.uri)?;
@@ -224,12 +227,7 @@ impl<'a> Desk<'a> {
     }
 
     /// What the browser brings to this machine or a person pastes, whichever comes first.
-    async fn answer(
-        &mut self,
-        redirect: &Redirect,
-        request: &CodeRequest,
-        mut typed: mpsc::UnboundedReceiver<String>,
-    ) -> io::Result<Answer> {
+    async fn answer(&mut self, redirect: &Redirect, request: &CodeRequest, mut typed: Typed) -> io::Result<Answer> {
         let mut open = true;
         loop {
             let line = tokio::select! {
@@ -298,7 +296,7 @@ fn names(launchers: &[&Launcher]) -> String {
 }
 
 /// What is typed, or pasted, line by line; ends with the input.
-fn typed_lines() -> mpsc::UnboundedReceiver<String> {
+fn typed_lines() -> Typed {
     let (sender, receiver) = mpsc::unbounded_channel();
     // reading blocks for ever, and the program may end meanwhile
     std::thread::spawn(move || {

@@ -15,7 +15,7 @@ use super::advice::{self, Words};
 use super::form::{Form, encoded};
 use super::google::{self, CodeRequest};
 use super::refusal::{Next, Refusal, Trace};
-use super::{Identity, Resource, assertion, identity, scopes, wire};
+use super::{Identity, Resource, assertion, identity, scopes, store, wire};
 use crate::config::Launcher;
 use crate::config::oauth::{Credential, OAuth, Provider};
 use crate::model::{Code, Fault, ServiceName};
@@ -240,7 +240,7 @@ impl Authority {
         Words {
             provider: advice::name(self.oauth.provider),
             person: self.oauth.credential.is_person(),
-            login: format!("`{}`", login_command(&self.name)),
+            login: format!("`{}`", store::login(&self.name)),
             consent: format!("{authority}/{}/adminconsent?client_id={}", encoded(tenant), encoded(client_id)),
             tenant: tenant.clone(),
             client: client_id.clone(),
@@ -256,13 +256,6 @@ impl Authority {
         let fault = Fault::new(Code::Protocol, text);
         Refusal { fault, next: Next::Later(None), error: String::new(), aadsts: None, trace: Trace::default() }
     }
-}
-
-/// The command that signs a launcher in, as a shell takes it.
-pub fn login_command(launcher: &ServiceName) -> String {
-    let name = launcher.as_str();
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if plain { format!("pertuis login {name}") } else { format!("pertuis login \"{name}\"") }
 }
 
 /// RFC 6749, 5.1.
@@ -352,7 +345,7 @@ fn no_sign_in(name: &ServiceName) -> Fault {
 
 /// Asked for a token of the program's own, where a person signs in.
 fn nobody(name: &ServiceName) -> Fault {
-    let command = login_command(name);
+    let command = store::login(name);
     Fault::new(Code::Credentials, text!("nobody signed in: `{command}`", "personne ne s'est connecté : `{command}`"))
 }
 

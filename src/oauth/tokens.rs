@@ -227,10 +227,10 @@ impl Tokens {
 
     /// The same with the one command that helps, where a sign-in does.
     fn with_command(&self, fault: &Fault) -> Fault {
-        if !self.is_of_person() || fault.code != Code::Credentials {
+        let (Text { en, fr }, login) = (&fault.text, store::login(&self.launcher));
+        if !self.is_of_person() || fault.code != Code::Credentials || en.contains(&login) {
             return fault.clone();
         }
-        let (Text { en, fr }, login) = (&fault.text, store::login(&self.launcher));
         Fault::new(
             fault.code,
             text!("{en}; then sign in again: `{login}`", "{fr} ; puis refaire la connexion : `{login}`"),

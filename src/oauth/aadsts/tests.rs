@@ -54,7 +54,7 @@ const ROWS: &[Row] = &[
     ),
     (650_052, UNKNOWN, "", Code::Config, "has not enabled the service", "n'a pas activé le service demandé"),
     (650_056, REQUEST, "", Code::Config, "app lacks what is asked for", "app n'a pas ce qui est demandé"),
-    (650_057, "invalid_resource", "", Code::Config, "API permissions > add", "Autorisations d'API > ajouter"),
+    (650_057, "invalid_resource", "", Code::Config, "API permissions > add", "API autorisées > ajouter"),
     (
         7_000_218,
         CLIENT,

@@ -554,12 +554,3 @@ async fn an_application_has_one_directory_and_a_person_signs_in_for_itself() {
     wanted.oauth = None;
     assert!(Authority::new(&wanted).unwrap_err().text.en.contains("without OAuth"));
 }
-
-/// A name with blanks is written so that a shell takes it.
-#[test]
-fn the_command_is_one_that_a_shell_takes() {
-    for (name, command) in [("factures", "pertuis login factures"), ("mes factures", "pertuis login \"mes factures\"")]
-    {
-        assert_eq!(login_command(&ServiceName::new(name)), command);
-    }
-}
