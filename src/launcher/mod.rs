@@ -24,8 +24,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
@@ -41,14 +39,13 @@ use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
-use crate::delivery::spool::Spool;
 use crate::event::{Cycle, Event, Events, Level};
-use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::model::{Code, Disposition, Fault};
 use crate::oauth::{SignIns, Tokens};
 use crate::source::directory::Directory;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
-use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use crate::source::{Source, Unusable};
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -100,43 +97,32 @@ fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> 
 fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
-        Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
-        Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
-        Kind::O365 => Box::new(Unbuilt),
+        Kind::Imap => {
+            let imap = Imap::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(imap);
+            }
+            signed_in(launcher, env, |tokens| Box::new(imap.with_tokens(tokens)))
+        }
+        Kind::Pop3 => {
+            let pop3 = Pop3::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(pop3);
+            }
+            signed_in(launcher, env, |tokens| Box::new(pop3.with_tokens(tokens)))
+        }
+        Kind::O365 => signed_in(launcher, env, not_yet),
     }
 }
 
-/// Stands for a kind of launcher that the configuration knows and that cannot run yet.
-struct Unbuilt;
-
-impl Unbuilt {
-    fn fault<T>() -> Result<T, SourceError> {
-        let text = text!("launcher = o365: not in this version", "lanceur = o365 : pas dans cette version");
-        Err(SourceError::Mailbox(Fault::new(Code::Config, text)))
-    }
+/// A source that signs in; where the tokens cannot be had at all, one that says so.
+fn signed_in(launcher: &Launcher, env: &Env, make: impl FnOnce(Tokens) -> Box<dyn Source>) -> Box<dyn Source> {
+    env.tokens(launcher).map_or_else(|fault| Box::new(Unusable(fault)) as Box<dyn Source>, make)
 }
 
-#[async_trait]
-impl Source for Unbuilt {
-    async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        Self::fault()
-    }
-
-    async fn identify(&mut self, _: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        Self::fault()
-    }
-
-    async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
-        Self::fault()
-    }
-
-    async fn acknowledge(&mut self, _: &[ItemKey], _: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
-        Self::fault()
-    }
-
-    async fn finish(&mut self) -> Result<(), SourceError> {
-        Self::fault()
-    }
+fn not_yet(_: Tokens) -> Box<dyn Source> {
+    let text = text!("launcher = o365: not in this version", "lanceur = o365 : pas dans cette version");
+    Box::new(Unusable(Fault::new(Code::Config, text)))
 }
 
 /// One cycle with a source of its own: `fetch`.
