@@ -43,6 +43,7 @@ use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition, Fault};
 use crate::oauth::{SignIns, Tokens};
 use crate::source::directory::Directory;
+use crate::source::graph::Graph;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
 use crate::source::{Source, Unusable};
@@ -111,18 +112,15 @@ fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
             }
             signed_in(launcher, env, |tokens| Box::new(pop3.with_tokens(tokens)))
         }
-        Kind::O365 => signed_in(launcher, env, not_yet),
+        Kind::O365 => {
+            signed_in(launcher, env, |tokens| Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())))
+        }
     }
 }
 
 /// A source that signs in; where the tokens cannot be had at all, one that says so.
 fn signed_in(launcher: &Launcher, env: &Env, make: impl FnOnce(Tokens) -> Box<dyn Source>) -> Box<dyn Source> {
     env.tokens(launcher).map_or_else(|fault| Box::new(Unusable(fault)) as Box<dyn Source>, make)
-}
-
-fn not_yet(_: Tokens) -> Box<dyn Source> {
-    let text = text!("launcher = o365: not in this version", "lanceur = o365 : pas dans cette version");
-    Box::new(Unusable(Fault::new(Code::Config, text)))
 }
 
 /// One cycle with a source of its own: `fetch`.

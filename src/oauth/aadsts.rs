@@ -45,8 +45,8 @@ pub const TABLE: &[(&[u32], Advice)] = &[
         Advice {
             en: "the app registration {client} lacks what is asked for: App registrations > API permissions > add the mail \
              permissions, then have them consented: {consent}",
-            fr: "l'inscription d'application {client} n'a pas ce qui est demandé : Inscriptions d'applications > Autorisations \
-             d'API > ajouter les autorisations de messagerie, puis les faire accorder : {consent}",
+            fr: "l'inscription d'application {client} n'a pas ce qui est demandé : Inscriptions d'applications > API \
+                 autorisées > ajouter les autorisations de messagerie, puis les faire accorder : {consent}",
         },
     ),
     (
@@ -280,3 +280,6 @@ pub const TABLE: &[(&[u32], Advice)] = &[
         },
     ),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ use super::advice::{self, Words};
 use super::form::{Form, encoded};
 use super::google::{self, CodeRequest};
 use super::refusal::{Next, Refusal, Trace};
-use super::{Identity, Resource, assertion, identity, scopes, wire};
+use super::{Identity, Resource, assertion, identity, scopes, store, wire};
 use crate::config::Launcher;
 use crate::config::oauth::{Credential, OAuth, Provider};
 use crate::model::{Code, Fault, ServiceName};
@@ -66,6 +66,8 @@ pub struct Authority {
     name: ServiceName,
     account: Option<String>,
     oauth: Arc<OAuth>,
+    /// What is asked of Graph, and what would do as well.
+    graph: &'static [&'static str],
     client: reqwest::Client,
 }
 
@@ -83,8 +85,8 @@ impl Authority {
     pub fn new(launcher: &Launcher) -> Result<Self, Fault> {
         let Some(oauth) = launcher.oauth.clone() else { return Err(no_sign_in(&launcher.name)) };
         let client = web::builder(launcher, &oauth.authority)?.build().map_err(|error| web::fault("-", &error))?;
-        let (name, account) = (launcher.name.clone(), launcher.account.clone());
-        Ok(Self { name, account, oauth: Arc::new(oauth), client })
+        let (name, account, graph) = (launcher.name.clone(), launcher.account.clone(), scopes::graph(launcher));
+        Ok(Self { name, account, oauth: Arc::new(oauth), graph, client })
     }
 
     /// An access token for `resource` from a refresh token (RFC 6749, 6); `claims` (JSON) as the resource asked for them.
@@ -92,14 +94,16 @@ impl Authority {
     /// # Errors
     /// See [`Refusal`].
     pub async fn refresh(&self, token: &Secret, resource: Resource, claims: Option<&str>) -> Result<Grant, Refusal> {
-        let form = self
-            .authenticated(
-                Form::default().with("grant_type", "refresh_token").with("client_id", &self.oauth.client_id),
-            )?
-            .with_secret("refresh_token", token)
-            .with("scope", &scopes::of_renewal(&self.oauth, resource))
-            .with_some("claims", claims);
-        self.tokens(form).await
+        let mut first = None;
+        for scope in scopes::of_renewal(&self.oauth, resource, self.graph) {
+            let form = Form::default().with("grant_type", "refresh_token").with("client_id", &self.oauth.client_id);
+            let form = self.authenticated(form)?.with_secret("refresh_token", token).with("scope", &scope);
+            match self.tokens(form.with_some("claims", claims)).await {
+                Err(refusal) if refusal.is_of_scope() => first = first.or(Some(refusal)),
+                ended => return ended,
+            }
+        }
+        Err(first.unwrap_or_else(|| self.unreadable()))
     }
 
     /// An access token for the program itself (RFC 6749, 4.4), or for the account that a service account acts for
@@ -236,7 +240,7 @@ impl Authority {
         Words {
             provider: advice::name(self.oauth.provider),
             person: self.oauth.credential.is_person(),
-            login: login_command(&self.name),
+            login: format!("`{}`", store::login(&self.name)),
             consent: format!("{authority}/{}/adminconsent?client_id={}", encoded(tenant), encoded(client_id)),
             tenant: tenant.clone(),
             client: client_id.clone(),
@@ -252,13 +256,6 @@ impl Authority {
         let fault = Fault::new(Code::Protocol, text);
         Refusal { fault, next: Next::Later(None), error: String::new(), aadsts: None, trace: Trace::default() }
     }
-}
-
-/// The command that signs a launcher in, as a shell takes it.
-pub fn login_command(launcher: &ServiceName) -> String {
-    let name = launcher.as_str();
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'));
-    if plain { format!("pertuis login {name}") } else { format!("pertuis login \"{name}\"") }
 }
 
 /// RFC 6749, 5.1.
@@ -294,10 +291,9 @@ impl From<TokenAnswer> for Grant {
 struct CodeAnswer {
     device_code: String,
     user_code: String,
-    // what servers before the standard called it
-    #[serde(alias = "verification_url")]
-    verification_uri: String,
-    #[serde(alias = "verification_url_complete")]
+    verification_uri: Option<String>,
+    // what servers before the standard call it
+    verification_url: Option<String>,
     verification_uri_complete: Option<String>,
     message: Option<String>,
     #[serde(default, deserialize_with = "seconds")]
@@ -315,7 +311,7 @@ impl CodeAnswer {
         };
         Some(DeviceCode {
             user_code: shown(self.user_code)?,
-            verification_uri: shown(self.verification_uri)?,
+            verification_uri: self.verification_uri.or(self.verification_url).and_then(shown)?,
             verification_uri_complete: self.verification_uri_complete.and_then(shown),
             message: self.message.and_then(shown),
             expires_in: Duration::from_secs(self.expires_in.unwrap_or(CODE_EXPIRES_IN).min(LONGEST_CODE)),
@@ -349,8 +345,8 @@ fn no_sign_in(name: &ServiceName) -> Fault {
 
 /// Asked for a token of the program's own, where a person signs in.
 fn nobody(name: &ServiceName) -> Fault {
-    let command = login_command(name);
-    Fault::new(Code::Credentials, text!("nobody signed in: {command}", "personne ne s'est connecté : {command}"))
+    let command = store::login(name);
+    Fault::new(Code::Credentials, text!("nobody signed in: `{command}`", "personne ne s'est connecté : `{command}`"))
 }
 
 fn no_account(name: &ServiceName) -> Fault {

@@ -14,6 +14,8 @@ pub mod grants;
 pub mod identity;
 pub mod refusal;
 pub mod scopes;
+#[cfg(test)]
+pub(crate) mod script;
 mod seal;
 pub mod store;
 pub mod tokens;

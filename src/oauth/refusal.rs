@@ -92,6 +92,13 @@ impl Refusal {
         Some(Self { fault: Fault::new(code, text), next, error, aadsts, trace })
     }
 
+    /// Whether it is about what was asked for: nobody consented to it, or it is more than was granted (RFC 6749, 5.2).
+    pub(super) fn is_of_scope(&self) -> bool {
+        let consent = "consent_required";
+        matches!(self.error.as_str(), "invalid_scope" | "consent_required")
+            || self.trace.suberror.as_deref() == Some(consent)
+    }
+
     /// The event for the log: what the server said, whole, with its numbers and the page that explains them.
     pub fn event(&self, launcher: &ServiceName) -> Event {
         let Trace { trace_id, correlation_id, timestamp, suberror, said } = &self.trace;

@@ -1,8 +1,9 @@
 //! What a launcher asks to be allowed (RFC 6749, 3.3), and whether it was.
 //!
-//! Not a decision of the server's: it may spell scopes differently and grant more. A sign-in asks for each permission by its
-//! name, so that the person or the administrator sees what is consented to. A renewal asks Graph for `.default`, all that was
-//! consented to, so that a change of `after` or `pertuis test`, which only reads, do not ask for what nobody consented to.
+//! Not a decision of the server's: it may spell scopes differently and grant more. A person is asked for each permission by
+//! its name, to see what is consented to; a program has what an administrator granted to it (`.default`). Who may write may
+//! read, but not to Microsoft's mind: what only reads (`pertuis test`) is renewed by the larger permission where that is
+//! the one that was consented to.
 
 use super::Resource;
 use super::identity::is_same;
@@ -25,21 +26,22 @@ pub fn permissions(launcher: &Launcher, oauth: &OAuth) -> Vec<String> {
     match oauth.provider {
         Provider::Google => vec![GMAIL.to_owned()],
         Provider::Microsoft => vec![match resource(launcher) {
-            Resource::Graph => format!("{}/{}", oauth.graph_root, graph(launcher)),
+            Resource::Graph => format!("{}/{}", oauth.graph_root, graph(launcher)[0]),
             mail => by_mail(oauth, mail),
         }],
     }
 }
 
-/// Reading is enough where nothing is changed; the mailboxes of others have permissions of their own.
-fn graph(launcher: &Launcher) -> &'static str {
+/// What is asked of Graph, and what would do as well. Reading is enough where nothing is changed; the mailboxes of others
+/// have permissions of their own.
+pub(super) fn graph(launcher: &Launcher) -> &'static [&'static str] {
     let reads = [&launcher.after, &launcher.after_empty].iter().all(|after| **after == Disposition::Leave);
     let own = |mailbox: &&String| launcher.account.as_ref().is_some_and(|account| is_same(account, mailbox));
     match (reads, launcher.mailbox.as_ref().is_some_and(|mailbox| !own(&mailbox))) {
-        (true, false) => "Mail.Read",
-        (true, true) => "Mail.Read.Shared",
-        (false, false) => "Mail.ReadWrite",
-        (false, true) => "Mail.ReadWrite.Shared",
+        (true, false) => &["Mail.Read", "Mail.ReadWrite"],
+        (true, true) => &["Mail.Read.Shared", "Mail.ReadWrite.Shared"],
+        (false, false) => &["Mail.ReadWrite"],
+        (false, true) => &["Mail.ReadWrite.Shared"],
     }
 }
 
@@ -58,12 +60,14 @@ pub(super) fn of_sign_in(permissions: &[String], provider: Provider) -> String {
     format!("{} {besides}", permissions.join(" "))
 }
 
-/// What a renewal asks for: one resource alone.
-pub(super) fn of_renewal(oauth: &OAuth, resource: Resource) -> String {
+/// What a renewal asks for: one resource alone; the first is what is meant, the others would do. `graph` as [`graph`] says.
+pub(super) fn of_renewal(oauth: &OAuth, resource: Resource, graph: &[&str]) -> Vec<String> {
     match (oauth.provider, resource) {
-        (Provider::Google, _) => GMAIL.to_owned(),
-        (Provider::Microsoft, Resource::Graph) => format!("{}/.default offline_access", oauth.graph_root),
-        (Provider::Microsoft, mail) => format!("{} offline_access", by_mail(oauth, mail)),
+        (Provider::Google, _) => vec![GMAIL.to_owned()],
+        (Provider::Microsoft, Resource::Graph) => {
+            graph.iter().map(|permission| format!("{}/{permission} offline_access", oauth.graph_root)).collect()
+        }
+        (Provider::Microsoft, mail) => vec![format!("{} offline_access", by_mail(oauth, mail))],
     }
 }
 

@@ -6,7 +6,7 @@
 //! opens: `pertuis login` in a shell, which has no credential, seals with the file, and the service opens that.
 //!
 //! The cryptography is that of the TLS provider that is built in anyway (aws-lc-rs, or ring, which has the same
-//! interface): one implementation to trust and to update, where the crates of RustCrypto would be a second one.
+//! interface): one implementation to trust and to update, where those of `RustCrypto` would be a second one.
 
 #[cfg(unix)]
 use std::fs;
@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::delivery::{make_state, sync_directory};
 use crate::model::{Code, Digest, Fault};
+#[cfg(windows)] // under the key of the machine
+use crate::secret::dpapi::{protect, unprotect};
 use crate::text;
 use crate::text::Text;
 
@@ -113,7 +115,7 @@ impl Key {
             Err(error) => return Err(unusable(path, &error)),
         };
         only_ours(path, &file)?;
-        let bytes = read(&mut file).and_then(unprotected).map_err(|error| unusable(path, &error))?;
+        let bytes = read(&mut file).and_then(|bytes| unprotect(&bytes)).map_err(|error| unusable(path, &error))?;
         match <&[u8; LENGTH]>::try_from(&bytes[..]).ok().and_then(Self::new) {
             Some(key) => Ok(Some(key)),
             None => Err(no_key(path)),
@@ -141,7 +143,7 @@ fn create(path: &Path) -> io::Result<()> {
     // for its owner alone from the beginning
     let mut draft = tempfile::NamedTempFile::new_in(folder)?;
     hand_over(draft.as_file(), folder)?;
-    draft.write_all(&protected(&Zeroizing::new(random::<LENGTH>()?))?)?;
+    draft.write_all(&Zeroizing::new(protect(&*Zeroizing::new(random::<LENGTH>()?))?))?;
     draft.as_file().sync_all()?;
     match draft.persist_noclobber(path) {
         Ok(_) => sync_directory(folder),
@@ -167,7 +169,7 @@ pub(super) fn hand_over(file: &File, state: &Path) -> io::Result<()> {
 fn only_ours(path: &Path, file: &File) -> Result<(), Fault> {
     use std::os::unix::fs::MetadataExt as _;
     let mode = file.metadata().map_err(|error| unusable(path, &error))?.mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         return Ok(());
     }
     let path = path.display();
@@ -186,20 +188,16 @@ fn only_ours(_path: &Path, _file: &File) -> Result<(), Fault> {
     Ok(())
 }
 
-/// On Windows the key is kept under that of the machine: the service and who runs `login` are two users.
-fn protected(key: &[u8; LENGTH]) -> io::Result<Vec<u8>> {
-    #[cfg(windows)]
-    return crate::secret::dpapi::protect(key);
-    #[cfg(not(windows))]
+#[cfg(not(windows))]
+#[allow(clippy::unnecessary_wraps)] // the shape of the other one
+fn protect(key: &[u8]) -> io::Result<Vec<u8>> {
     Ok(key.to_vec())
 }
 
-#[cfg_attr(not(windows), allow(clippy::unnecessary_wraps))] // the shape of the other one
-fn unprotected(bytes: Zeroizing<Vec<u8>>) -> io::Result<Zeroizing<Vec<u8>>> {
-    #[cfg(windows)]
-    return crate::secret::dpapi::unprotect(&bytes);
-    #[cfg(not(windows))]
-    Ok(bytes)
+#[cfg(not(windows))]
+#[allow(clippy::unnecessary_wraps)] // the shape of the other one
+fn unprotect(protected: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+    Ok(Zeroizing::new(protected.to_vec()))
 }
 
 fn read(file: &mut File) -> io::Result<Zeroizing<Vec<u8>>> {

@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// Whether this is the file of the same sign-in.
-    pub(super) fn is_that_of(&self, other: &Self) -> bool {
+    pub fn is_that_of(&self, other: &Self) -> bool {
         (&self.state, &self.name) == (&other.state, &other.name)
     }
 
@@ -461,7 +461,7 @@ mod tests {
         let mut changed = good.clone();
         *changed.last_mut().unwrap() ^= 1;
         let names = |fault: &Fault, login: &str| fault.text.en.contains(login) && fault.text.fr.contains(login);
-        for bytes in [&b""[..], b"{}", &good[..good.len() / 2], &changed, &[0; 300_000]] {
+        for bytes in [&b""[..], b"{}", &good[..good.len() / 2], &changed, &vec![0; 300_000]] {
             fs::write(one.path(), bytes).unwrap();
             let fault = one.get().unwrap_err();
             assert!(fault.code == Code::Credentials && names(&fault, "`pertuis login \"mes factures\"`"), "{fault}");

@@ -15,10 +15,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::scopes;
 use super::store::{self, Held, Store};
 use super::{Authority, Grant, Next, Refusal, Resource, SignedIn, TokenError};
 use crate::config::Launcher;
-use crate::config::launcher::Kind;
 use crate::delivery::stamp::Stamp;
 use crate::event::Events;
 use crate::model::{Code, Fault, ServiceName};
@@ -128,20 +128,15 @@ impl SignIns {
         let mut sessions = guard(&self.0);
         sessions.retain(|session| session.strong_count() > 0);
         let known = sessions.iter().filter_map(Weak::upgrade).find(|session| session.serves(launcher, state));
-        let session = match known {
-            Some(session) => session,
-            None => {
-                let session = Arc::new(Session::new(launcher, state, issuer()?)?);
-                sessions.push(Arc::downgrade(&session));
-                session
-            }
+        let session = if let Some(session) = known {
+            session
+        } else {
+            let session = Arc::new(Session::new(launcher, state, issuer()?)?);
+            sessions.push(Arc::downgrade(&session));
+            session
         };
-        let resource = match launcher.kind {
-            Kind::Imap => Resource::Imap,
-            Kind::Pop3 => Resource::Pop,
-            _ => Resource::Graph,
-        };
-        Ok(Tokens { launcher: launcher.name.clone(), resource, session, events: events.clone() })
+        let (launcher, resource) = (launcher.name.clone(), scopes::resource(launcher));
+        Ok(Tokens { launcher, resource, session, events: events.clone() })
     }
 }
 
@@ -232,10 +227,10 @@ impl Tokens {
 
     /// The same with the one command that helps, where a sign-in does.
     fn with_command(&self, fault: &Fault) -> Fault {
-        if !self.is_of_person() || fault.code != Code::Credentials {
+        let (Text { en, fr }, login) = (&fault.text, store::login(&self.launcher));
+        if !self.is_of_person() || fault.code != Code::Credentials || en.contains(&login) {
             return fault.clone();
         }
-        let (Text { en, fr }, login) = (&fault.text, store::login(&self.launcher));
         Fault::new(
             fault.code,
             text!("{en}; then sign in again: `{login}`", "{fr} ; puis refaire la connexion : `{login}`"),
@@ -385,7 +380,8 @@ impl Access {
         let life = grant.expires_in.min(LONGEST);
         let half = life / 2;
         let ahead = (life / 10).min(AHEAD).max(LEAST).min(half);
-        let (renew, end) = (asked.later(life - ahead), asked.later(life - LEAST.min(half)));
+        let until = |ahead| asked.later(life.saturating_sub(ahead));
+        let (renew, end) = (until(ahead), until(LEAST.min(half)));
         Self { token: grant.access.clone(), renew, end }
     }
 }

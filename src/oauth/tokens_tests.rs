@@ -122,16 +122,16 @@ struct Bench {
     dir: tempfile::TempDir,
     server: Server,
     events: Events,
-    told: Arc<Mutex<String>>,
+    told: Arc<Mutex<Vec<String>>>,
 }
 
 const FIRST: &str = "0.Arefresh0";
 
 impl Bench {
     fn new() -> Self {
-        let told = Arc::new(Mutex::new(String::new()));
+        let told = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&told);
-        let events = Events::to(move |event| log.lock().unwrap().push_str(&format!("{event:?}\n")));
+        let events = Events::to(move |event| log.lock().unwrap().push(format!("{event:?}")));
         let bench = Self { dir: tempfile::tempdir().unwrap(), server: Server::new(FIRST), events, told };
         bench.login(FIRST);
         bench
@@ -180,7 +180,7 @@ impl Bench {
 
     /// Searches all that was written, and all that was told.
     fn assert_no_secret_in_clear(&self, more: &str) {
-        let mut written = vec![self.told.lock().unwrap().clone().into_bytes(), more.as_bytes().to_vec()];
+        let mut written = vec![self.told.lock().unwrap().concat().into_bytes(), more.as_bytes().to_vec()];
         let mut folders = vec![self.dir.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
@@ -339,7 +339,7 @@ fn an_end_between_answer_and_file_costs_nothing_where_the_old_token_is_still_goo
         match answer {
             Ok(_) => assert!(!strict && bench.kept() == "0.Arefresh2"),
             Err(TokenError::SignIn(fault)) => {
-                assert!(strict && fault.text.en.ends_with("`pertuis login a`"), "{fault}")
+                assert!(strict && fault.text.en.ends_with("`pertuis login a`"), "{fault}");
             }
             Err(error) => panic!("{error}"),
         }

@@ -7,6 +7,7 @@
 pub mod bearer;
 mod connect;
 pub mod directory;
+pub mod graph;
 pub mod imap;
 pub mod pop3;
 mod trouble;
