@@ -193,7 +193,7 @@ mod tests {
             ("Wed, 26 Nov 2025 04:01:30 GMT", Some(90.0)),
             ("Wed, 26 Nov 2025 03:00:00 GMT", Some(0.0)),
             ("99999999999", Some(86400.0)),
-            ("Wed, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
+            ("Thu, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
             ("-1", None),
             ("soon", None),
             ("inf", None),

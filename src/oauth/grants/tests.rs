@@ -566,8 +566,8 @@ async fn proxy(to: u16, socks: bool) -> (u16, tokio::task::JoinHandle<Vec<u8>>) 
         let (mut stream, _) = listener.accept().await.unwrap();
         // what it waits for, and what it says then
         let talk: &[(usize, &[u8])] = if socks {
-            // no login on offer, or name and password; then the name of the host and its port
-            &[(4, b"\x05\x02"), (12, b"\x01\x00"), (4 + 1 + 10 + 2, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")]
+            // the greeting, then name and password, then the name of the host and its port
+            &[(3, b"\x05\x02"), (12, b"\x01\x00"), (4 + 1 + 10 + 2, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")]
         } else {
             &[(usize::MAX, b"HTTP/1.1 200 OK\r\n\r\n")]
         };
