@@ -24,8 +24,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
@@ -41,14 +39,14 @@ use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
-use crate::delivery::spool::Spool;
 use crate::event::{Cycle, Event, Events, Level};
-use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::model::{Code, Disposition, Fault};
 use crate::oauth::{SignIns, Tokens};
 use crate::source::directory::Directory;
+use crate::source::graph::Graph;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
-use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use crate::source::{Source, Unusable};
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -102,40 +100,15 @@ fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
         Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
         Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
-        Kind::O365 => Box::new(Unbuilt),
+        Kind::O365 => graph(launcher, env),
     }
 }
 
-/// Stands for a kind of launcher that the configuration knows and that cannot run yet.
-struct Unbuilt;
-
-impl Unbuilt {
-    fn fault<T>() -> Result<T, SourceError> {
-        let text = text!("launcher = o365: not in this version", "lanceur = o365 : pas dans cette version");
-        Err(SourceError::Mailbox(Fault::new(Code::Config, text)))
-    }
-}
-
-#[async_trait]
-impl Source for Unbuilt {
-    async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        Self::fault()
-    }
-
-    async fn identify(&mut self, _: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
-        Self::fault()
-    }
-
-    async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
-        Self::fault()
-    }
-
-    async fn acknowledge(&mut self, _: &[ItemKey], _: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
-        Self::fault()
-    }
-
-    async fn finish(&mut self) -> Result<(), SourceError> {
-        Self::fault()
+/// Microsoft 365; where the tokens cannot be had at all, a source that says so.
+fn graph(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
+    match env.tokens(launcher) {
+        Ok(tokens) => Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())),
+        Err(fault) => Box::new(Unusable(fault)),
     }
 }
 

@@ -6,7 +6,7 @@
 //! opens: `pertuis login` in a shell, which has no credential, seals with the file, and the service opens that.
 //!
 //! The cryptography is that of the TLS provider that is built in anyway (aws-lc-rs, or ring, which has the same
-//! interface): one implementation to trust and to update, where RustCrypto's crates would be a second one.
+//! interface): one implementation to trust and to update, where those of `RustCrypto` would be a second one.
 
 #[cfg(unix)]
 use std::fs;
