@@ -249,7 +249,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_answer_breaks_a_line_or_shows_a_secret(
-            before in ".{0,40}", secret in "[A-Za-z0-9+/=~.-]{8,80}", after in ".{0,40}", encode in 0..3,
+            before in ".{0,40}", secret in "[A-Za-z0-9+/=~.-]{8,80}", after in ".{0,40}", encode in 0..3_usize,
         ) {
             let forms: [String; 3] = [secret.clone(), encoded(&secret), URL_SAFE_NO_PAD.encode(&secret)];
             let written = forms[encode].clone();

@@ -66,10 +66,11 @@ impl Script {
                 let (stream, _) = listener.accept().await.unwrap();
                 match &tls {
                     None => serve(stream, &answer, &seen).await,
-                    Some(tls) => match tls.accept(stream, "client").await {
-                        Ok(stream) => serve(stream, &answer, &seen).await,
-                        Err(_) => continue,
-                    },
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream, "client").await {
+                            serve(stream, &answer, &seen).await;
+                        }
+                    }
                 }
             }
         });

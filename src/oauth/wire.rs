@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_in_each_of_its_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_129_600); // 2025-11-26 04:00:00
+        let now = SystemTime::from(date("Wed, 26 Nov 2025 04:00:00 GMT").unwrap());
         let cases = [
             ("3", Some(3.0)),
             ("2.128", Some(2.128)),
@@ -193,7 +193,7 @@ mod tests {
             ("Wed, 26 Nov 2025 04:01:30 GMT", Some(90.0)),
             ("Wed, 26 Nov 2025 03:00:00 GMT", Some(0.0)),
             ("99999999999", Some(86400.0)),
-            ("Wed, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
+            ("Thu, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
             ("-1", None),
             ("soon", None),
             ("inf", None),

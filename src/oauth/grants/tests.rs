@@ -181,20 +181,22 @@ async fn a_renewal_always_says_for_what_and_takes_every_form_of_answer() {
 
 #[tokio::test]
 async fn what_only_reads_is_renewed_by_the_larger_permission_where_that_one_was_consented_to() {
-    let consent = r#"{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}"#;
-    let revoked = r#"{"error":"invalid_grant","suberror":"bad_token","error_codes":[50173]}"#;
-    let narrow = r#"{"error":"invalid_scope","error_description":"refresh token missing requested scope"}"#;
-    let cases: [(&str, &[&str], &[&str], Option<u32>); 5] = [
+    const CONSENT: &str = r#"{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}"#;
+    const REVOKED: &str = r#"{"error":"invalid_grant","suberror":"bad_token","error_codes":[50173]}"#;
+    const NARROW: &str = r#"{"error":"invalid_scope","error_description":"refresh token missing requested scope"}"#;
+    // options, answers, the scopes that are asked for, the number of the refusal
+    type Case = (&'static str, &'static [&'static str], &'static [&'static str], Option<u32>);
+    let cases: [Case; 5] = [
         ("", &[GRANTED], &["Mail.Read"], None),
-        ("", &[consent, GRANTED], &["Mail.Read", "Mail.ReadWrite"], None),
+        ("", &[CONSENT, GRANTED], &["Mail.Read", "Mail.ReadWrite"], None),
         (
             "account = a@b.fr\nmailbox = c@b.fr\n",
-            &[narrow, GRANTED],
+            &[NARROW, GRANTED],
             &["Mail.Read.Shared", "Mail.ReadWrite.Shared"],
             None,
         ),
-        ("", &[consent, consent], &["Mail.Read", "Mail.ReadWrite"], Some(65001)),
-        ("account = a@b.fr\nmailbox = A@b.fr\nafter = seen\n", &[revoked], &["Mail.ReadWrite"], Some(50173)),
+        ("", &[CONSENT, CONSENT], &["Mail.Read", "Mail.ReadWrite"], Some(65001)),
+        ("account = a@b.fr\nmailbox = A@b.fr\nafter = seen\n", &[REVOKED], &["Mail.ReadWrite"], Some(50173)),
     ];
     for (more, answers, asked, refused) in cases {
         let answers: Vec<_> = answers.iter().map(|body| (if *body == GRANTED { 200 } else { 400 }, *body)).collect();
@@ -281,7 +283,7 @@ async fn a_program_proves_itself_by_its_certificate() {
 async fn a_key_that_is_of_no_use_is_told_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let (cert, _, _) = pair(dir.path());
-    let (_, other_dir) = ((), tempfile::tempdir().unwrap());
+    let other_dir = tempfile::tempdir().unwrap();
     let (_, other_key, _) = pair(other_dir.path());
     let elliptic = rcgen::KeyPair::generate().unwrap();
     let elliptic_cert = rcgen::CertificateParams::new(vec!["p".to_owned()]).unwrap().self_signed(&elliptic).unwrap();
@@ -566,8 +568,8 @@ async fn proxy(to: u16, socks: bool) -> (u16, tokio::task::JoinHandle<Vec<u8>>) 
         let (mut stream, _) = listener.accept().await.unwrap();
         // what it waits for, and what it says then
         let talk: &[(usize, &[u8])] = if socks {
-            // no login on offer, or name and password; then the name of the host and its port
-            &[(4, b"\x05\x02"), (12, b"\x01\x00"), (4 + 1 + 10 + 2, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")]
+            // the greeting, then name and password, then the name of the host and its port
+            &[(3, b"\x05\x02"), (12, b"\x01\x00"), (4 + 1 + 10 + 2, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")]
         } else {
             &[(usize::MAX, b"HTTP/1.1 200 OK\r\n\r\n")]
         };
