@@ -280,6 +280,19 @@ fn a_busy_or_wavering_token_endpoint_costs_no_sign_in() {
         until("a good cycle", || office.fetch()["error"].is_null().then_some(()));
     }
     assert_eq!(office.site.delivered(), expected);
+}
+
+#[test]
+fn a_busy_token_endpoint_is_left_alone_for_as_long_as_it_asks() {
+    use crate::support::microsoft::entra::Busy;
+    let office = Office::signed_in("");
+    office.write_ini("debug = info", "interval = 1s");
+    let expected = office.fill("inbox", 0..2);
+    office.server.world().entra.busy = vec![Busy::Throttled("3"), Busy::Throttled("1.5")];
+    let service = service(&office);
+    until("the documents", || (office.site.delivered() == expected).then_some(()));
+    drop(service);
+    assert!(office.server.world().entra.busy.is_empty());
     assert_eq!(office.server.world().records.too_early(), Vec::<String>::new());
 }
 
