@@ -3,6 +3,9 @@
 //! Not a store: where secrets come from (`file:`, `env:`, `credential:`) is the configuration's business. The only
 //! way to the text is [`Secret::reveal`], so a search for that word finds every use.
 
+#[cfg(windows)]
+pub mod dpapi;
+
 use std::fmt;
 
 use zeroize::Zeroize;

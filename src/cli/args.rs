@@ -52,12 +52,12 @@ pub(super) enum Command {
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Sign a launcher in (OAuth): not in this version
+    /// Sign a launcher in at Microsoft or Google (OAuth)
     Login {
         /// The launcher
         #[arg(value_name = "NAME")]
         name: String,
-        /// Forget the account instead
+        /// Forget the sign-in instead
         #[arg(long)]
         forget: bool,
     },
@@ -249,8 +249,8 @@ const FRENCH: &[French] = &[
     ("test", "Essayer nom, connexion, TLS, identification et dossiers des lanceurs", &[("names", "Les lanceurs")]),
     (
         "login",
-        "Connecter un lanceur à son compte (OAuth) : pas dans cette version",
-        &[("name", "Le lanceur"), ("forget", "Oublier le compte au lieu de le connecter")],
+        "Connecter un lanceur à son compte Microsoft ou Google (OAuth)",
+        &[("name", "Le lanceur"), ("forget", "Oublier la connexion au lieu de la faire")],
     ),
     ("ledger", "Ce qui a été livré, ce qui est en quarantaine", &[]),
     (

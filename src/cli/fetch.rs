@@ -57,7 +57,7 @@ pub fn run(
     }
     let (bars, quarantined) = (Bars::new(options.json), Quarantined::default());
     let listed = (!options.json).then(|| Arc::clone(&quarantined));
-    let env = Env { state: config.global.state.clone(), events: told(events, &bars, listed) };
+    let env = Env::new(config.global.state.clone(), told(events, &bars, listed));
     let reports = cycles(&launchers, &env, options.dry_run);
     bars.end();
     if options.json {

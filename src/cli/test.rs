@@ -43,7 +43,7 @@ pub fn run(
             return Ok(2);
         }
     };
-    let env = Env { state: config.global.state.clone(), events: events.clone() };
+    let env = Env::new(config.global.state.clone(), events.clone());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut failed = false;
     for launcher in launchers {

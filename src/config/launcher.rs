@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::global::Defaults;
+use super::oauth::{self, OAuth};
 use super::option::{self, Level};
 use super::pattern::Pattern;
 use super::schedule::Interval;
@@ -35,16 +36,21 @@ pub struct Launcher {
     pub tls: Tls,
     /// What is demanded of the server's certificate.
     pub trust: Trust,
-    /// `cert`, `key`: a certificate of our own that the server may ask for.
+    /// `cert`, `key`: a certificate of our own that the server may ask for; with `oauth` they are the application's, and
+    /// stand there.
     pub cert: Option<PathBuf>,
     /// See `cert`.
     pub key: Option<PathBuf>,
-    /// `account`; present for imap and pop3.
+    /// `account`; present for imap and pop3. For o365 the account that must have signed in.
     pub account: Option<String>,
     /// `password`.
     pub password: Option<Secret>,
     /// `auth`.
     pub auth: Auth,
+    /// The app registration and the sign-in; present for o365, and with `auth = xoauth2` and `oauthbearer`.
+    pub oauth: Option<OAuth>,
+    /// `mailbox`: the one that is read, where it is not that of the account. o365 only.
+    pub mailbox: Option<String>,
     /// `source`: mailbox folder, or directory.
     pub source: String,
     /// `subfolders`.
@@ -114,6 +120,8 @@ pub enum Kind {
     Imap,
     /// `pop3` (`pop`).
     Pop3,
+    /// `o365`: Microsoft 365, through Microsoft Graph.
+    O365,
     /// `directory` (`repertoire`).
     Directory,
 }
@@ -124,6 +132,7 @@ impl Kind {
         match self {
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::O365 => "o365",
             Self::Directory => "directory",
         }
     }
@@ -155,6 +164,17 @@ pub enum Auth {
     ScramSha256,
     /// POP3's APOP (RFC 1939, 7).
     Apop,
+    /// A token in the form of Google and Microsoft.
+    XOAuth2,
+    /// A token in the form of RFC 7628.
+    OAuthBearer,
+}
+
+impl Auth {
+    /// Whether the login takes a token instead of a password.
+    pub fn is_oauth(self) -> bool {
+        matches!(self, Self::XOAuth2 | Self::OAuthBearer)
+    }
 }
 
 /// `take`.
@@ -255,6 +275,8 @@ impl Launcher {
             account: options.get("account", value::some),
             password: password(options, server.as_ref()),
             auth: auth(options),
+            oauth: None,
+            mailbox: options.get("mailbox", value::some),
             source: source(options, kind),
             subfolders: options.yes("subfolders", false),
             unseen_only: options.yes("unseen_only", false),
@@ -289,6 +311,7 @@ impl Launcher {
         };
         launcher.check_clear_text(options, report);
         launcher.check_pop3(options, report);
+        launcher.check_oauth(options, report);
         launcher.check_folder(options, report);
         launcher.check_directories(options, report);
         complete.then_some(launcher)
@@ -307,7 +330,7 @@ impl Launcher {
 
     /// What is moved into the folder that is read would be found there again, under a new key.
     fn check_folder(&self, options: &Options, report: &mut Report) {
-        if self.kind != Kind::Imap {
+        if !matches!(self.kind, Kind::Imap | Kind::O365) {
             return;
         }
         let folded = |folder: &str| folder.trim_matches('/').to_lowercase();
@@ -343,6 +366,22 @@ impl Launcher {
         (self.source, self.subfolders, self.unseen_only, self.idle) = (INBOX.to_owned(), false, false, false);
     }
 
+    /// A sign-in with OAuth takes the place of a password, and the certificate is the application's. Graph is reached by
+    /// its root, not by a server.
+    fn check_oauth(&mut self, options: &Options, report: &mut Report) {
+        self.oauth = OAuth::build(self, options, report);
+        let graph = self.kind == Kind::O365;
+        if graph {
+            oauth::refuse(&NOT_FOR_O365, options, report, not_for_o365);
+            (self.server, self.tls, self.auth, self.idle) = (None, Tls::Implicit, Auth::Auto, false);
+        } else if self.auth.is_oauth() {
+            oauth::refuse(&["password"], options, report, token_or_password);
+        }
+        if graph || self.auth.is_oauth() {
+            (self.password, self.cert, self.key) = (None, None, None);
+        }
+    }
+
     /// Nothing may appear in `deliver` but finished files, and nothing that is delivered may be taken again.
     fn check_directories(&self, options: &Options, report: &mut Report) {
         if !options.has("deliver") || self.deliver.as_os_str().is_empty() {
@@ -368,7 +407,7 @@ impl Launcher {
     }
 }
 
-fn word(options: &Options, name: &str) -> Option<String> {
+pub(super) fn word(options: &Options, name: &str) -> Option<String> {
     options.text(name).map(ini::fold)
 }
 
@@ -379,6 +418,8 @@ fn auth(options: &Options) -> Auth {
         Some("crammd5") => Auth::CramMd5,
         Some("scramsha256") => Auth::ScramSha256,
         Some("apop") => Auth::Apop,
+        Some("xoauth2") => Auth::XOAuth2,
+        Some("oauthbearer") => Auth::OAuthBearer,
         _ => Auth::Auto,
     }
 }
@@ -387,6 +428,7 @@ fn kind(options: &Options) -> Kind {
     match word(options, "launcher").as_deref() {
         _ if options.level == Level::Directory => Kind::Directory,
         Some("pop3" | "pop") => Kind::Pop3,
+        Some("o365") => Kind::O365,
         _ => Kind::Imap,
     }
 }
@@ -441,7 +483,7 @@ fn alert(options: &Options) -> Vec<Alert> {
 /// A mailbox folder as it is written; a directory made absolute.
 fn source(options: &Options, kind: Kind) -> String {
     match kind {
-        Kind::Imap | Kind::Pop3 => options.text("source").unwrap_or(INBOX).to_owned(),
+        Kind::Imap | Kind::Pop3 | Kind::O365 => options.text("source").unwrap_or(INBOX).to_owned(),
         Kind::Directory => {
             let path = options.get("source", value::path).unwrap_or_default();
             path.to_string_lossy().into_owned()
@@ -484,13 +526,21 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
         (Kind::Directory, Disposition::Move(to)) => {
             Disposition::Move(value::path(&to).unwrap_or_default().to_string_lossy().into_owned())
         }
-        (Kind::Imap | Kind::Directory, wanted) => wanted,
+        (Kind::Imap, Disposition::Category(_)) => {
+            if !inherited {
+                report.mistake(options.place_of(name), not_for_imap(options.written(name)));
+            }
+            Disposition::Leave
+        }
+        (Kind::Imap | Kind::O365 | Kind::Directory, wanted) => wanted,
     }
 }
 
 fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
     let required: &[&str] = match kind {
+        Kind::Imap | Kind::Pop3 if auth(options).is_oauth() => &["server", "account", "deliver"],
         Kind::Imap | Kind::Pop3 => &["server", "account", "password", "deliver"],
+        Kind::O365 => &["deliver"],
         Kind::Directory => &["source", "deliver"],
     };
     if options.is_kind_unknown() {
@@ -520,7 +570,7 @@ pub fn quarantine_below(state: &Path) -> PathBuf {
 
 fn largest(kind: Kind) -> u64 {
     match kind {
-        Kind::Imap | Kind::Pop3 => 150 << 20,
+        Kind::Imap | Kind::Pop3 | Kind::O365 => 150 << 20,
         Kind::Directory => 4 << 30,
     }
 }
@@ -582,6 +632,30 @@ fn not_for_pop3(name: &str) -> Text {
     )
 }
 
+fn not_for_imap(name: &str) -> Text {
+    text!(
+        "{name}: only launcher = o365 has categories; IMAP can leave, mark (seen, flag), move or delete a message",
+        "{name} : seul lanceur = o365 a des catégories ; IMAP sait laisser, marquer (seen, flag), déplacer ou supprimer un \
+         message"
+    )
+}
+
+fn not_for_o365(name: &str) -> Text {
+    text!(
+        "{name}: launcher = o365 has no use for it; it reaches Microsoft Graph by HTTPS (cloud, graph_root) and signs in with \
+         client_id",
+        "{name} : lanceur = o365 n'en a pas l'usage ; il joint Microsoft Graph en HTTPS (cloud, graph_root) et se connecte \
+         avec client_id"
+    )
+}
+
+fn token_or_password(name: &str) -> Text {
+    text!(
+        "{name}: auth = xoauth2 and oauthbearer sign in with client_id, not with a password; remove one of the two",
+        "{name} : auth = xoauth2 et oauthbearer se connectent avec client_id, pas avec un mot de passe ; retirer l'un des deux"
+    )
+}
+
 fn not_in_pop3(name: &str) -> Text {
     text!(
         "{name}: POP3 has one folder and no marks of what was read; use launcher = imap",
@@ -604,6 +678,8 @@ const IMAPS: u16 = 993;
 const POP3: u16 = 110;
 /// RFC 8314, 7.3.
 const POP3S: u16 = 995;
+/// What a launcher that speaks with Graph has no use for.
+const NOT_FOR_O365: [&str; 6] = ["server", "password", "auth", "tls", "allow_clear_text", "idle"];
 /// The folder that every mailbox has (RFC 9051, 5.1), whatever its case.
 const INBOX: &str = "INBOX";
 /// `max_unpacked`.

@@ -13,7 +13,7 @@ use crate::text::Lang;
 pub fn sample_ini(lang: Lang) -> String {
     let mut out = String::new();
     comment(&mut out, say(lang, HEAD));
-    for (level, title, header, lead) in SAMPLE {
+    for Shown { level, title, header, lead, own } in SAMPLE {
         out.push('\n');
         comment(&mut out, say(lang, *title));
         if !header.is_empty() {
@@ -23,7 +23,7 @@ pub fn sample_ini(lang: Lang) -> String {
             let _ = writeln!(out, ";{}", say(lang, *line));
         }
         let earlier = |row: &Row| lead.iter().any(|(en, _)| en.split(' ').next() == Some(row.name));
-        for row in option::all().iter().filter(|row| is_sampled(row, *level) && !earlier(row)) {
+        for row in option::all().iter().filter(|row| is_sampled(row, *level, own) && !earlier(row)) {
             comment(&mut out, row.doc.get(lang));
             let value = if row.sample.is_empty() { row.default } else { row.sample };
             let _ = writeln!(out, ";{} = {value}", name_in(row, lang));
@@ -92,10 +92,12 @@ fn acts(row: &Row) -> bool {
     matches!(row.status, Status::Acts)
 }
 
-/// Options that act, in the one section of the sample in which they are explained. Those with a single value in this
-/// version would show nothing.
-fn is_sampled(row: &Row, level: Level) -> bool {
-    acts(row) && row.levels.first() == Some(&level) && !has_one_value(row)
+/// Options that act, in the one section of the sample in which they are explained: the one that lists them as its `own`,
+/// else the first of their level. Those with a single value in this version would show nothing.
+fn is_sampled(row: &Row, level: Level, own: &[&str]) -> bool {
+    let elsewhere = SAMPLE.iter().any(|shown| shown.own.contains(&row.name));
+    let is_here = if own.is_empty() { !elsewhere } else { own.contains(&row.name) };
+    acts(row) && row.levels.first() == Some(&level) && !has_one_value(row) && is_here
 }
 
 fn has_one_value(row: &Row) -> bool {
@@ -211,39 +213,88 @@ const HEAD: (&str, &str) = (
 /// What leads a section of the sample: a line in English and in French.
 type Lead = &'static [(&'static str, &'static str)];
 
-/// Sections of the sample: the options shown there, title, header, and lines that make it what it is.
-const SAMPLE: &[(Level, (&str, &str), &str, Lead)] = &[
-    (Level::Global, ("The program as a whole.", "Le programme entier."), "", &[]),
-    (
-        Level::Tunnel,
-        (
+/// A section of the sample.
+struct Shown {
+    /// The level of the options that are explained there.
+    level: Level,
+    title: (&'static str, &'static str),
+    header: &'static str,
+    /// Lines that make it what it is.
+    lead: Lead,
+    /// The options that are explained there alone; without those, all others of the level.
+    own: &'static [&'static str],
+}
+
+const SAMPLE: &[Shown] = &[
+    Shown {
+        level: Level::Global,
+        title: ("The program as a whole.", "Le programme entier."),
+        header: "",
+        lead: &[],
+        own: &[],
+    },
+    Shown {
+        level: Level::Tunnel,
+        title: (
             "A tunnel: an old client speaks to 127.0.0.1:110 in clear, the tunnel speaks TLS to the server.",
             "Un tunnel : un ancien client parle en clair à 127.0.0.1:110, le tunnel parle TLS au serveur.",
         ),
-        "gmail-pop3",
-        &[("client = yes", "client = yes")],
-    ),
-    (
-        Level::Mail,
-        (
+        header: "gmail-pop3",
+        lead: &[("client = yes", "client = yes")],
+        own: &[],
+    },
+    Shown {
+        level: Level::Mail,
+        title: (
             "A launcher that reads a mailbox. Verification is on; CAfile, CApath, verifyChain, verifyPeer, checkHost, \
              pin, cert and key are those of tunnels.",
             "Un lanceur qui relève une boîte. La vérification est active ; CAfile, CApath, verifyChain, verifyPeer, \
              checkHost, pin, cert et key sont ceux des tunnels.",
         ),
-        "factures",
-        &[("launcher = imap", "lanceur = imap")],
-    ),
-    (
-        Level::Directory,
-        ("A launcher that watches a directory.", "Un lanceur qui surveille un répertoire."),
-        "scanner",
-        &[
+        header: "factures",
+        lead: &[("launcher = imap", "lanceur = imap")],
+        own: &[],
+    },
+    Shown {
+        level: Level::Mail,
+        title: (
+            "A launcher that reads a mailbox of Microsoft 365, with what else is valid above (docs/microsoft365.md).",
+            "Un lanceur qui relève une boîte de Microsoft 365, avec ce qui vaut aussi plus haut (docs/microsoft365.fr.md).",
+        ),
+        header: "microsoft365",
+        lead: &[
+            ("launcher = o365", "lanceur = o365"),
+            ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
+        ],
+        own: &["client_id", "tenant", "client_secret", "mailbox", "cloud", "authority", "graph_root"],
+    },
+    Shown {
+        level: Level::Mail,
+        title: (
+            "A launcher that reads Gmail by IMAP and signs in without a password.",
+            "Un lanceur qui relève Gmail en IMAP et se connecte sans mot de passe.",
+        ),
+        header: "gmail",
+        lead: &[
+            ("launcher = imap", "lanceur = imap"),
+            ("server = imap.gmail.com", "serveur = imap.gmail.com"),
+            ("account = ged@example.test", "compte = ged@example.test"),
+            ("auth = xoauth2", "auth = xoauth2"),
+            ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
+        ],
+        own: &["provider", "service_account"],
+    },
+    Shown {
+        level: Level::Directory,
+        title: ("A launcher that watches a directory.", "Un lanceur qui surveille un répertoire."),
+        header: "scanner",
+        lead: &[
             ("launcher = directory", "lanceur = repertoire"),
             ("source = /srv/scanner", "chemin_source = /srv/scanner"),
             ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
         ],
-    ),
+        own: &[],
+    },
 ];
 
 const MAN: &[(Level, (&str, &str))] = &[
@@ -276,7 +327,7 @@ mod tests {
             let config = config.unwrap_or_else(|mistakes| {
                 panic!("{:?}", mistakes.iter().map(|mistake| mistake.line(lang)).collect::<Vec<_>>())
             });
-            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 2));
+            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 4));
         }
     }
 

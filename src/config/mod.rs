@@ -11,6 +11,7 @@ pub mod global;
 pub mod ini;
 pub mod launcher;
 pub mod manual;
+pub mod oauth;
 pub mod option;
 pub mod pattern;
 mod rows;
@@ -32,6 +33,7 @@ use figment::providers::Serialized;
 pub use explain::Explained;
 pub use global::{Defaults, Foreground, Global, LogFormat};
 pub use launcher::Launcher;
+pub use oauth::OAuth;
 pub use tunnel::Tunnel;
 
 use crate::model::ServiceName;

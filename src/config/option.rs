@@ -105,6 +105,10 @@ pub enum Kind {
     Proxy,
     /// See [`value::alert`].
     Alert,
+    /// See [`value::base_url`].
+    BaseUrl,
+    /// See [`value::tenant`].
+    Tenant,
     /// See [`value::size`].
     Size,
     /// See [`value::address`].
@@ -299,6 +303,8 @@ impl Kind {
             Self::FolderName => check(Template::folder(value)),
             Self::Proxy => check(value::proxy(value)),
             Self::Alert => check(value::alert(value)),
+            Self::BaseUrl => check(value::base_url(value)),
+            Self::Tenant => check(value::tenant(value)),
             Self::Size => check(value::size(value)),
             Self::Address => check(value::address(value)),
             Self::Target => check(value::target(value)),

@@ -287,8 +287,10 @@ pub(super) static ROWS: &[Row] = &[
         "taille de pile d'un fil").silent(),
     // Tunnels: TLS.
     Row::new("cert", &["certificat"], TM, Kind::Path, "",
-        "own certificate chain in PEM, key included or in key; required in server mode",
-        "sa propre chaîne de certificats en PEM, clé comprise ou dans key ; obligatoire en mode serveur").sample("/etc/pertuis/cert.pem"),
+        "own certificate chain in PEM, key included or in key; required in server mode; o365 and auth = xoauth2: the \
+         certificate by which the application signs in itself",
+        "sa propre chaîne de certificats en PEM, clé comprise ou dans key ; obligatoire en mode serveur ; o365 et \
+         auth = xoauth2 : le certificat par lequel l'application se connecte elle-même").sample("/etc/pertuis/cert.pem"),
     Row::new("key", &["cle"], TM, Kind::Path, "",
         "private key of cert",
         "clé privée de cert").sample("/etc/pertuis/key.pem"),
@@ -437,9 +439,9 @@ pub(super) static ROWS: &[Row] = &[
         "clé gardée dans un moteur d'OpenSSL").refused("there are no OpenSSL engines; put the key into a file (key)",
             "il n'y a pas de moteurs OpenSSL ; mettre la clé dans un fichier (key)"),
     // Launchers.
-    Row::new("launcher", &["lanceur"], L, Kind::Choice(&[("imap", Fate::Acts), ("directory", Fate::Acts), ("repertoire", Fate::Acts), ("pop3", Fate::Acts), ("pop", Fate::Acts), ("o365", Fate::Later), ("adullact", Fate::Later)]), "",
-        "kind of launcher: imap, pop3 or directory; makes a launcher of a section",
-        "type de lanceur : imap, pop3 ou repertoire ; fait d'une section un lanceur").sample("imap"),
+    Row::new("launcher", &["lanceur"], L, Kind::Choice(&[("imap", Fate::Acts), ("directory", Fate::Acts), ("repertoire", Fate::Acts), ("pop3", Fate::Acts), ("pop", Fate::Acts), ("o365", Fate::Acts), ("adullact", Fate::Later)]), "",
+        "kind of launcher: imap, pop3, o365 (Microsoft 365) or directory; makes a launcher of a section",
+        "type de lanceur : imap, pop3, o365 (Microsoft 365) ou repertoire ; fait d'une section un lanceur").sample("imap"),
     Row::new("enabled", &["actif"], L, Kind::YesNo, "yes",
         "whether it runs",
         "s'il tourne"),
@@ -453,21 +455,25 @@ pub(super) static ROWS: &[Row] = &[
         "allow tls = none over a network: password and mails can be read on the way",
         "permettre tls = none à travers un réseau : mot de passe et courriels sont lisibles en chemin"),
     Row::new("account", &["compte"], M, Kind::Text, "",
-        "login, mostly a mail address",
-        "compte, le plus souvent une adresse de courriel").sample("ged@example.test"),
+        "login, mostly a mail address; o365: optional, the account that must have signed in",
+        "compte, le plus souvent une adresse de courriel ; o365 : facultatif, le compte qui doit s'être connecté").sample("ged@example.test"),
     Row::new("password", &["mot_de_passe"], M, Kind::Secret, "",
         "its password: the text, file:PATH, env:NAME or credential:NAME (systemd), text:… for a text that begins so; for \
          Gmail an application password",
         "son mot de passe : le texte, file:CHEMIN, env:NOM ou credential:NOM (systemd), text:… pour un texte qui commence \
          ainsi ; pour Gmail un mot de passe d'application").sample("text:secret"),
-    Row::new("auth", &[], M, Kind::Choice(&[("auto", Fate::Acts), ("login", Fate::Acts), ("plain", Fate::Acts), ("cram-md5", Fate::Acts), ("scram-sha-256", Fate::Acts), ("apop", Fate::Acts), ("xoauth2", Fate::Later), ("oauthbearer", Fate::Later)]), "auto",
-        "how to log in; auto takes the strongest way that both sides have",
-        "façon de s'authentifier ; auto prend la plus sûre que les deux côtés connaissent"),
+    Row::new("auth", &[], M, Kind::Choice(&[("auto", Fate::Acts), ("login", Fate::Acts), ("plain", Fate::Acts), ("cram-md5", Fate::Acts), ("scram-sha-256", Fate::Acts), ("apop", Fate::Acts), ("xoauth2", Fate::Acts), ("oauthbearer", Fate::Acts)]), "auto",
+        "how to log in; auto takes the strongest way with a password that both sides have; xoauth2 and oauthbearer sign in \
+         with client_id instead of a password (Microsoft, Google)",
+        "façon de s'authentifier ; auto prend la plus sûre que les deux côtés connaissent avec un mot de passe ; xoauth2 et \
+         oauthbearer se connectent avec client_id au lieu d'un mot de passe (Microsoft, Google)"),
     Row::new("source", &["chemin_source"], L, Kind::Text, "",
         "imap: the folder that is read, INBOX if not given; accents as they are, \\Sent, \\All and the like by their use, / \
-         with subfolders = yes for the whole mailbox; directory: the directory that is watched; pop3 has none",
+         with subfolders = yes for the whole mailbox; o365: the path of the folder, \\/ for a slash within a name, or one of \
+         Microsoft's names whatever the language (inbox, archive, sentitems); directory: the directory that is watched; pop3 has none",
         "imap : le dossier lu, INBOX si rien n'est dit ; accents tels quels, \\Sent, \\All et autres d'après leur usage, / \
-         avec subfolders = yes pour toute la boîte ; repertoire : le répertoire surveillé ; pop3 n'en a pas").sample("INBOX"),
+         avec subfolders = yes pour toute la boîte ; o365 : le chemin du dossier, \\/ pour une barre dans un nom, ou l'un \
+         des noms de Microsoft quelle que soit la langue (inbox, archive, sentitems) ; repertoire : le répertoire surveillé ; pop3 n'en a pas").sample("INBOX"),
     Row::new("subfolders", &["sous_dossiers"], L, Kind::Choice(&[("no", Fate::Acts), ("yes", Fate::Acts)]), "no",
         "also what is below source; imap: spam, trash and drafts only where source names them",
         "aussi ce qui est sous source ; imap : indésirables, corbeille et brouillons seulement si source les nomme"),
@@ -524,10 +530,10 @@ pub(super) static ROWS: &[Row] = &[
         "file with the metadata beside the documents, which appears after them: KEY.index.EXT, in a folder index.EXT",
         "fichier des métadonnées à côté des documents, qui apparaît après eux : CLÉ.index.EXT, dans un dossier index.EXT"),
     Row::new("after", &["apres"], L, Kind::After, "leave",
-        "what happens at the source once all is delivered: leave, seen, flag, move FOLDER, delete; directory: leave, move \
-         DIR, delete; pop3: leave, delete; what is moved must leave the folders that are read, and source",
+        "what happens at the source once all is delivered: leave, seen, flag, move FOLDER, delete; o365 also category \
+         NAME; directory: leave, move DIR, delete; pop3: leave, delete; what is moved must leave the folders that are read, and source",
         "ce qui arrive à la source une fois tout livré : leave, seen, flag, move DOSSIER, delete (laisser, lu, \
-         marquer, deplacer, supprimer) ; repertoire : leave, move RÉP, delete ; pop3 : leave, delete ; ce qui est déplacé \
+         marquer, deplacer, supprimer) ; o365 aussi category NOM ; repertoire : leave, move RÉP, delete ; pop3 : leave, delete ; ce qui est déplacé \
          doit quitter les dossiers lus, et source"),
     Row::new("after_empty", &["apres_vide"], L, Kind::After, "leave",
         "the same for what held no document",
@@ -571,33 +577,41 @@ pub(super) static ROWS: &[Row] = &[
     Row::new("end_marker", &["marqueur_fin"], L, Kind::Any, "",
         "name of the file that ends a deposit",
         "nom du fichier qui termine un dépôt").later(),
-    Row::new("client_id", &[], L, Kind::Any, "",
-        "o365: application of the customer's own",
-        "o365 : application propre au client").later(),
-    Row::new("tenant", &[], L, Kind::Any, "",
-        "o365: directory (tenant)",
-        "o365 : annuaire (locataire)").later(),
-    Row::new("client_secret", &[], L, Kind::Any, "",
-        "o365: secret of that application",
-        "o365 : secret de cette application").later(),
-    Row::new("mailbox", &["boite"], L, Kind::Any, "",
-        "o365: mailbox that is read",
-        "o365 : boîte lue").later(),
-    Row::new("cloud", &[], L, Kind::Any, "",
-        "o365: Microsoft's cloud",
-        "o365 : nuage de Microsoft").later(),
-    Row::new("authority", &[], L, Kind::Any, "",
-        "o365: base address of the sign-in service",
-        "o365 : adresse de base du service de connexion").later(),
-    Row::new("graph_root", &[], L, Kind::Any, "",
-        "o365: base address of Microsoft Graph",
-        "o365 : adresse de base de Microsoft Graph").later(),
-    Row::new("provider", &[], L, Kind::Any, "",
-        "auth = xoauth2: microsoft or google",
-        "auth = xoauth2 : microsoft ou google").later(),
-    Row::new("service_account", &[], L, Kind::Any, "",
-        "auth = xoauth2: Google's key file",
-        "auth = xoauth2 : fichier de clé de Google").later(),
+    // Signing in with OAuth: o365, auth = xoauth2 and oauthbearer.
+    Row::new("client_id", &[], M, Kind::Text, "",
+        "o365, auth = xoauth2: the application that you registered with Microsoft Entra (docs/microsoft365.md) or Google; \
+         without client_secret, cert and service_account a person signs in, with `pertuis login`",
+        "o365, auth = xoauth2 : l'application que vous avez inscrite dans Microsoft Entra (docs/microsoft365.fr.md) ou chez \
+         Google ; sans client_secret, cert ni service_account une personne se connecte, avec `pertuis login`").sample("00000000-0000-0000-0000-000000000000"),
+    Row::new("tenant", &["locataire"], M, Kind::Tenant, "organizations",
+        "the directory in which accounts sign in: its GUID or a domain, as client_secret and cert need it; organizations, \
+         common or consumers where people sign in",
+        "l'annuaire dans lequel les comptes se connectent : son GUID ou un domaine, ce que client_secret et cert exigent ; \
+         organizations, common ou consumers quand ce sont des personnes").sample("example.onmicrosoft.com"),
+    Row::new("client_secret", &[], M, Kind::Secret, "",
+        "secret of that application, which then signs in itself (Google: of a desktop client, for people), written as \
+         password is; cert and key instead are safer",
+        "secret de cette application, qui se connecte alors elle-même (Google : d'un client de bureau, pour des personnes), \
+         écrit comme password ; cert et key à la place sont plus sûrs").sample("text:secret"),
+    Row::new("mailbox", &["boite"], M, Kind::Text, "",
+        "o365: the mailbox that is read, a shared one say; the account's own if not given",
+        "o365 : la boîte relevée, une boîte partagée par exemple ; celle du compte si rien n'est dit").sample("factures@example.test"),
+    Row::new("cloud", &["nuage"], M, Kind::Choice(&[("global", Fate::Acts), ("bleu", Fate::Acts), ("delos", Fate::Acts), ("gcc-high", Fate::Acts), ("dod", Fate::Acts), ("china", Fate::Acts)]), "global",
+        "Microsoft's cloud in which the directory lies",
+        "le nuage de Microsoft où se trouve l'annuaire"),
+    Row::new("authority", &["autorite"], M, Kind::BaseUrl, "",
+        "base address of the sign-in service, where it is not that of cloud",
+        "adresse de base du service de connexion, si ce n'est pas celle de cloud").sample("https://login.microsoftonline.com"),
+    Row::new("graph_root", &[], M, Kind::BaseUrl, "",
+        "o365: base address of Microsoft Graph, where it is not that of cloud",
+        "o365 : adresse de base de Microsoft Graph, si ce n'est pas celle de cloud").sample("https://graph.microsoft.com"),
+    Row::new("provider", &["fournisseur"], M, Kind::Choice(&[("microsoft", Fate::Acts), ("google", Fate::Acts)]), "",
+        "auth = xoauth2: where to sign in, if the server's name does not tell",
+        "auth = xoauth2 : où se connecter, si le nom du serveur ne le dit pas").sample("google"),
+    Row::new("service_account", &["compte_de_service"], M, Kind::Path, "",
+        "auth = xoauth2: Google's key file (JSON) of a service account that may act for account (domain-wide delegation)",
+        "auth = xoauth2 : fichier de clé (JSON) de Google d'un compte de service qui peut agir pour account (délégation au \
+         niveau du domaine)").sample("/etc/pertuis/google.json"),
     // Reserved for the OAuth bridge in tunnels.
     Row::new("bridge", &["passerelle"], T, Kind::Any, "",
         "OAuth bridge",

@@ -273,8 +273,8 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
     }
     if only(Level::Mail, Level::Tunnel) > only(Level::Tunnel, Level::Mail) {
         let text = text!(
-            "this section has options of a launcher but no `launcher =` (imap, pop3 or directory)",
-            "cette section a des options de lanceur mais pas de `lanceur =` (imap, pop3 ou repertoire)"
+            "this section has options of a launcher but no `launcher =` (imap, pop3, o365 or directory)",
+            "cette section a des options de lanceur mais pas de `lanceur =` (imap, pop3, o365 ou repertoire)"
         );
         report.mistake(&section.place(), text);
         return Level::Mail;

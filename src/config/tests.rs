@@ -6,11 +6,13 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::launcher::{Kind, Since};
+use super::oauth::{Credential, Provider};
 use super::schedule::Interval::Every as every;
 use super::tunnel::{Failover, Setting, Side, Sni};
 use super::*;
 use crate::event::Level;
 use crate::model::Disposition;
+use crate::secret::Secret;
 
 fn load_text(text: &str) -> Result<Config, Vec<Remark>> {
     load_bytes(Path::new("t.ini"), text.as_bytes(), &Overrides::default())
@@ -46,6 +48,10 @@ fn imap(more: &str) -> Launcher {
     good(&format!("{IMAP}{more}")).launchers.remove(0)
 }
 
+fn o365(more: &str) -> Launcher {
+    good(&format!("{O365}{more}")).launchers.remove(0)
+}
+
 fn imap_mistakes(more: &str) -> Vec<String> {
     lines(&load_text(&format!("{IMAP}{more}")).err().unwrap_or_default())
 }
@@ -53,6 +59,7 @@ fn imap_mistakes(more: &str) -> Vec<String> {
 const CLIENT: &str = "[t]\nclient = yes\naccept = 1\nconnect = h:2\n";
 const IMAP: &str = "[l]\nlauncher = imap\nserver = imap.example.test\naccount = a@example.test\npassword = p\n\
                     deliver = /srv/wait\n";
+const O365: &str = "[o]\nlauncher = o365\ndeliver = /srv/wait\n";
 const DIRECTORY: &str = "[d]\nlauncher = directory\nsource = /srv/in\ndeliver = /srv/wait\n";
 
 #[test]
@@ -127,7 +134,7 @@ fn every_invalid_file_fails_with_a_place() {
 #[test]
 fn five_mistakes_give_five_lines() {
     let text =
-        "verfy = 2\n[t]\nclient = maybe\naccept = 70000\nconnect = h:1\nTIMEOUTidle = 5x\n[l]\nlauncher = o365\n";
+        "verfy = 2\n[t]\nclient = maybe\naccept = 70000\nconnect = h:1\nTIMEOUTidle = 5x\n[l]\nlauncher = adullact\n";
     let mistakes = load_text(text).unwrap_err();
     let places: Vec<String> = mistakes.iter().map(|m| m.place.to_string()).collect();
     assert_eq!(places, ["t.ini:1", "t.ini:3", "t.ini:4", "t.ini:6", "t.ini:8"], "{}", lines(&mistakes).join("\n"));
@@ -457,17 +464,151 @@ fn a_sections_own_alerts_replace_those_before_it() {
 
 #[test]
 fn what_launchers_cannot_do_yet_is_said() {
-    for more in ["auth = xoauth2", "after = category X", "client_id = x", "provider = google", "envelope = helios"] {
+    for more in ["envelope = helios", "alias = Facture = chorus", "max_ratio = 300", "end_marker = fin.txt"] {
         let mistakes = imap_mistakes(more);
         assert_eq!(mistakes.len(), 1, "{more}: {mistakes:?}");
         assert!(mistakes[0].contains("not in this version"), "{more}: {mistakes:?}");
     }
-    for kind in ["o365", "adullact"] {
-        let mistakes = lines(&load_text(&format!("[l]\nlauncher = {kind}\ncompte = a\nlivrer = /w\n")).unwrap_err());
-        assert!(
-            mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: ") && mistakes[0].contains("not in this version"),
-            "{mistakes:?}"
-        );
+    let mistakes = lines(&load_text("[l]\nlauncher = adullact\ncompte = a\nlivrer = /w\n").unwrap_err());
+    assert!(
+        mistakes.len() == 1 && mistakes[0].starts_with("t.ini:2: ") && mistakes[0].contains("not in this version"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn a_launcher_of_microsoft_365_needs_an_application_and_nothing_else() {
+    let launcher = o365("client_id = app\n");
+    assert_eq!((launcher.kind, launcher.server, launcher.account), (Kind::O365, None, None));
+    assert_eq!((launcher.source.as_str(), launcher.max_size, launcher.idle), ("INBOX", 150 << 20, false));
+    let oauth = launcher.oauth.unwrap();
+    assert_eq!((oauth.provider, oauth.client_id.as_str()), (Provider::Microsoft, "app"));
+    assert_eq!((oauth.tenant.as_str(), oauth.credential), ("organizations", Credential::Person { secret: None }));
+    assert_eq!(oauth.authority, "https://login.microsoftonline.com");
+    assert_eq!((oauth.graph_root.as_str(), oauth.mail_host), ("https://graph.microsoft.com", "outlook.office365.com"));
+    let launcher = o365(
+        "client_id = app\ntenant = example.test\nclient_secret = s\nboite = f@example.test\nsous_dossiers = oui\n\
+         non_lus = oui\ndepuis = 30d\napres = catégorie GED importé\napres_vide = move Archive\ngraph_root = \
+         http://127.0.0.1:1/graph/\nauthority = http://[::1]:2\n",
+    );
+    assert!(launcher.subfolders && launcher.unseen_only && launcher.since.is_some());
+    assert_eq!(launcher.mailbox.as_deref(), Some("f@example.test"));
+    assert_eq!(launcher.after, Disposition::Category("GED importé".to_owned()));
+    let oauth = launcher.oauth.unwrap();
+    assert_eq!((oauth.authority.as_str(), oauth.graph_root.as_str()), ("http://[::1]:2", "http://127.0.0.1:1/graph"));
+    assert_eq!(oauth.credential, Credential::Secret(Secret::new("s")));
+    // a default before the sections is meant for launchers of other kinds
+    let defaults = "auth = plain\npassword = p\ntls = starttls\nafter = seen\nclient_id = app\n";
+    let config = good(&format!("{defaults}{O365}{IMAP}{DIRECTORY}"));
+    assert_eq!((&config.launchers[0].password, &config.launchers[1].oauth), (&None, &None));
+}
+
+#[test]
+fn each_cloud_has_its_own_addresses() {
+    let seen: HashSet<String> = ["global", "Bleu", "delos", "gcc-high", "DoD", "china"]
+        .map(|cloud| o365(&format!("client_id = a\ncloud = {cloud}\n")).oauth.unwrap().graph_root)
+        .into();
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    let bleu = o365("client_id = a\nnuage = bleu\n").oauth.unwrap();
+    assert_eq!(
+        (bleu.authority.as_str(), bleu.mail_host),
+        ("https://login.sovcloud-identity.fr", "outlook.sovcloud.fr")
+    );
+}
+
+#[test]
+fn a_certificate_is_the_applications_where_it_signs_in_itself() {
+    let app = "client_id = a\ntenant = example.test\nmailbox = m@example.test\ncert = /c.pem\n";
+    let certificate = |key: &str| Credential::Certificate { cert: "/c.pem".into(), key: key.into() };
+    for (more, key) in [("", "/c.pem"), ("key = /k.pem\n", "/k.pem")] {
+        let launcher = o365(&format!("{app}{more}"));
+        assert_eq!(launcher.oauth.unwrap().credential, certificate(key));
+        assert_eq!((launcher.cert, launcher.key), (None, None));
+    }
+    let launcher = imap("cert = /c.pem");
+    assert_eq!((launcher.cert, launcher.oauth), (Some("/c.pem".into()), None));
+}
+
+#[test]
+fn a_token_takes_the_place_of_the_password() {
+    let section = IMAP.replace("password = p\n", "");
+    let at = |server: &str, more: &str| {
+        let text = section.replace("imap.example.test", server);
+        good(&format!("{text}auth = xoauth2\n{more}")).launchers.remove(0)
+    };
+    for (server, provider) in [
+        ("imap.gmail.com", Provider::Google),
+        ("imap.googlemail.com:993", Provider::Google),
+        ("outlook.office365.com", Provider::Microsoft),
+        ("Outlook.Office.com.", Provider::Microsoft),
+        ("imap-mail.outlook.com", Provider::Microsoft),
+        ("partner.outlook.cn", Provider::Microsoft),
+    ] {
+        let launcher = at(server, "client_id = a\n");
+        assert_eq!(launcher.oauth.unwrap().provider, provider, "{server}");
+        assert_eq!((launcher.auth, launcher.password), (launcher::Auth::XOAuth2, None));
+    }
+    let google =
+        at("127.0.0.1", "provider = google\nclient_id = a\nclient_secret = s\nauthority = http://127.0.0.1:1\n");
+    let google = google.oauth.unwrap();
+    assert_eq!(google.credential, Credential::Person { secret: Some(Secret::new("s")) });
+    let service = at("imap.gmail.com", "service_account = /k.json\n").oauth.unwrap();
+    assert_eq!(service.credential, Credential::ServiceAccount("/k.json".into()));
+    let bearer = good(&format!("{section}auth = oauthbearer\nprovider = microsoft\nclient_id = a\n"));
+    assert_eq!(bearer.launchers[0].auth, launcher::Auth::OAuthBearer);
+}
+
+#[test]
+fn a_sign_in_that_cannot_be_right_is_a_mistake() {
+    let of = |text: String| lines(&load_text(&text).err().unwrap_or_default());
+    for (more, words) in [
+        ("", "docs/microsoft365.md"),
+        ("client_id =", "a value is missing"),
+        ("client_id = a\nserver = outlook.office365.com", "no use for it"),
+        ("client_id = a\npassword = p", "no use for it"),
+        ("client_id = a\nauth = xoauth2", "no use for it"),
+        ("client_id = a\nprovider = google", "Microsoft's"),
+        ("client_id = a\nservice_account = /k.json", "is Google's"),
+        ("client_id = a\ncloud = moon", "expected one of global"),
+        ("client_id = a\ntenant = a/b", "GUID"),
+        ("client_id = a\nauthority = http://login.example.test", "only towards this machine"),
+        ("client_id = a\ngraph_root = graph.microsoft.com", "expected https://"),
+        ("client_id = a\nclient_secret = s\nmailbox = m", "needs the directory"),
+        ("client_id = a\nclient_secret = s\nmailbox = m\ntenant = Common", "needs the directory"),
+        ("client_id = a\ncert = /c\nmailbox = m\ntenant = consumers", "needs the directory"),
+        ("client_id = a\nclient_secret = s\ntenant = example.test", "has no mailbox"),
+        ("client_id = a\nclient_secret = s\ncert = /c\ntenant = t.test\nmailbox = m", "not both"),
+        ("client_id = a\nkey = /k.pem", "cert is missing"),
+        ("client_id = a\nafter = category", "category NAME"),
+        ("client_id = a\nafter = move inbox", "the folder that is read"),
+        ("client_id = a\nsettle = 5s", "only directory launchers"),
+    ] {
+        let mistakes = of(format!("{O365}{more}\n"));
+        assert!(mistakes.len() == 1 && mistakes[0].contains(words), "{more}: {mistakes:?}");
+    }
+    for (more, words) in [
+        ("auth = xoauth2\nclient_id = a\nprovider = google", "not with a password"),
+        ("client_id = a", "only for launcher = o365"),
+        ("provider = google", "only for launcher = o365"),
+        ("mailbox = m", "only launcher = o365"),
+        ("after = category X", "has categories"),
+    ] {
+        let mistakes = imap_mistakes(more);
+        assert!(mistakes.len() == 1 && mistakes[0].contains(words), "{more}: {mistakes:?}");
+    }
+    let section = IMAP.replace("password = p\n", "auth = xoauth2\n");
+    for (more, words) in [
+        ("client_id = a", "provider = microsoft"),
+        ("provider = google", "Desktop app"),
+        ("provider = microsoft", "docs/microsoft365.md"),
+        ("provider = google\nclient_id = a\ntenant = t", "Google has none"),
+        ("provider = google\nclient_id = a\ncert = /c", "Google has none"),
+        ("provider = google\nservice_account = /k\nclient_id = a", "remove client_id"),
+        ("provider = microsoft\nclient_id = a\nmailbox = m", "only launcher = o365"),
+        ("provider = microsoft\nclient_id = a\nclient_secret = s", "needs the directory"),
+    ] {
+        let mistakes = of(format!("{section}{more}\n"));
+        assert!(mistakes.len() == 1 && mistakes[0].contains(words), "{more}: {mistakes:?}");
     }
 }
 

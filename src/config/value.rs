@@ -303,14 +303,17 @@ pub fn after(value: &str) -> Result<Disposition, Text> {
         ("seen" | "lu", "") => Ok(Disposition::Seen),
         ("flag" | "marquer", "") => Ok(Disposition::Flag),
         ("delete" | "supprimer", "") => Ok(Disposition::Delete),
-        ("category" | "categorie", _) => Err(not_yet(value)),
         ("move" | "deplacer", "") => {
             Err(text!("`move` needs the folder: move FOLDER", "`move` demande le dossier : move DOSSIER"))
         }
+        ("category" | "categorie", "") => {
+            Err(text!("`category` needs its name: category NAME", "`category` demande son nom : category NOM"))
+        }
+        ("category" | "categorie", name) => Ok(Disposition::Category(name.to_owned())),
         ("move" | "deplacer", folder) => Ok(Disposition::Move(folder.to_owned())),
         _ => Err(text!(
-            "{value:?}: expected leave, seen, flag, move FOLDER or delete",
-            "{value:?} : attendu leave, seen, flag, move DOSSIER ou delete"
+            "{value:?}: expected leave, seen, flag, category NAME (o365), move FOLDER or delete",
+            "{value:?} : attendu leave, seen, flag, category NOM (o365), move DOSSIER ou delete"
         )),
     }
 }
@@ -320,26 +323,67 @@ pub fn after(value: &str) -> Result<Disposition, Text> {
 /// # Errors
 /// Anything else.
 pub fn alert(value: &str) -> Result<Alert, Text> {
-    let url = |scheme: &str| value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if url("mailto:") {
+    if begins(value, "mailto:") {
         let address = value["mailto:".len()..].trim();
         let complete = address.split_once('@').is_some_and(|(name, host)| !name.is_empty() && may_be_host(host));
         if complete && !address.contains(char::is_whitespace) {
             return Ok(Alert::Mail(address.to_owned()));
         }
-    } else if url("https://") || url("http://") {
-        let rest = &value[value.find("//").map_or(0, |at| at + 2)..];
-        let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = host.rsplit('@').next().unwrap_or_default();
-        let name = server(host)?.0;
-        if url("https://") || is_loopback(&name) {
-            return Ok(Alert::Web(value.to_owned()));
-        }
+    } else if is_web(value)? {
+        return Ok(Alert::Web(value.to_owned()));
     }
     Err(text!(
         "expected mailto:ADDRESS or https://… (plain http only towards this machine)",
         "attendu mailto:ADRESSE ou https://… (http en clair seulement vers cette machine)"
     ))
+}
+
+/// The base address of a service: `https://host[:port][/path]`; plain `http` only towards loopback. Without its final
+/// slash.
+///
+/// # Errors
+/// Anything else.
+pub fn base_url(value: &str) -> Result<String, Text> {
+    if is_web(value)? && !value.contains(|c: char| c.is_whitespace() || matches!(c, '?' | '#' | '@')) {
+        return Ok(value.trim_end_matches('/').to_owned());
+    }
+    Err(text!(
+        "{value:?}: expected https://host or https://host/path (plain http only towards this machine)",
+        "{value:?} : attendu https://hôte ou https://hôte/chemin (http en clair seulement vers cette machine)"
+    ))
+}
+
+/// A directory of Microsoft Entra: its GUID, a domain, or one of the words that stand for several.
+///
+/// # Errors
+/// Anything that cannot be one segment of an address.
+pub fn tenant(value: &str) -> Result<String, Text> {
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    {
+        return Ok(value.to_owned());
+    }
+    Err(text!(
+        "{value:?}: expected the GUID of the directory, a domain as example.onmicrosoft.com, or organizations, common, \
+         consumers",
+        "{value:?} : attendu le GUID de l'annuaire, un domaine comme example.onmicrosoft.com, ou organizations, common, \
+         consumers"
+    ))
+}
+
+fn begins(value: &str, scheme: &str) -> bool {
+    value.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
+/// Whether this is an `https` address, or an `http` one towards loopback; a host that can be none is an error.
+fn is_web(value: &str) -> Result<bool, Text> {
+    if !begins(value, "https://") && !begins(value, "http://") {
+        return Ok(false);
+    }
+    let rest = &value[value.find("//").map_or(0, |at| at + 2)..];
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let name = server(host)?.0;
+    Ok(begins(value, "https://") || is_loopback(&name))
 }
 
 /// `proxy`: `http://[user:secret@]host:port` or `socks5://[user:secret@]host:port`.
@@ -434,7 +478,7 @@ pub fn secret(value: &str) -> Result<Secret, Text> {
         Some(("file", file)) => secret_file(Path::new(file.trim()))?,
         Some(("env", name)) => secret_env(name.trim())?,
         Some(("credential", name)) => secret_credential(name.trim())?,
-        Some(("dpapi", _)) => return Err(no_dpapi()),
+        Some(("dpapi", encoded)) => secret_dpapi(encoded.trim())?,
         _ => value.to_owned(),
     };
     if secret.is_empty() {
@@ -623,14 +667,28 @@ fn secret_credential(name: &str) -> Result<String, Text> {
     secret_file(&Path::new(&directory).join(name))
 }
 
-fn no_dpapi() -> Text {
-    if cfg!(windows) {
-        return not_yet("dpapi:");
-    }
-    text!(
+/// What Windows protected (DPAPI), for this machine or for the user of this process.
+#[cfg(windows)]
+fn secret_dpapi(encoded: &str) -> Result<String, Text> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded);
+    let bytes = bytes.map_err(|_| text!("dpapi: expected base64", "dpapi: attendu du base64"))?;
+    let plain = crate::secret::dpapi::unprotect(&bytes).map_err(|error| {
+        let Text { en, fr } = Text::io(&error);
+        text!(
+            "dpapi: Windows cannot read it: {en}; it must have been made on this machine",
+            "dpapi: Windows ne peut pas le lire : {fr} ; il doit avoir été fait sur cette machine"
+        )
+    })?;
+    let text = std::str::from_utf8(&plain);
+    text.map(ToOwned::to_owned).map_err(|_| text!("dpapi: is not UTF-8 text", "dpapi: n'est pas du texte UTF-8"))
+}
+
+#[cfg(not(windows))]
+fn secret_dpapi(_encoded: &str) -> Result<String, Text> {
+    Err(text!(
         "dpapi: works on Windows only; use file:PATH, env:NAME or credential:NAME",
         "dpapi: ne vaut que sous Windows ; utiliser file:CHEMIN, env:NOM ou credential:NOM"
-    )
+    ))
 }
 
 /// 100 years in seconds: more would overflow clocks.
@@ -913,7 +971,8 @@ mod tests {
         assert_eq!(after("move Done").unwrap(), Disposition::Move("Done".to_owned()));
         assert_eq!(after("Supprimer").unwrap(), Disposition::Delete);
         assert!(after("move").is_err() && after("delete now").is_err() && after("").is_err());
-        assert!(after("category X").unwrap_err().en.contains("not in this version"));
+        assert_eq!(after("Catégorie GED importé").unwrap(), Disposition::Category("GED importé".to_owned()));
+        assert!(after("category").unwrap_err().en.contains("category NAME"));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Show<'_> {
     async fn cycle(&mut self, config: &Config, title: Text) -> io::Result<Vec<Report>> {
         self.title(&title)?;
         let stop = CancellationToken::new();
-        let env = Env { state: config.global.state.clone(), events: self.sink.clone() };
+        let env = Env::new(config.global.state.clone(), self.sink.clone());
         let mut reports = Vec::new();
         for launcher in &config.launchers {
             let cycle = launcher::once(launcher, &env, false, &stop);

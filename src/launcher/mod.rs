@@ -15,6 +15,7 @@ mod rename;
 mod report;
 #[cfg(test)]
 mod run_tests;
+mod sign_in;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -33,16 +34,19 @@ pub use report::{Files, Items, Report};
 
 use self::attempts::Careful;
 use self::due::Due;
+use self::sign_in::{News, SignIn};
 use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::config::launcher::Kind;
 use crate::config::schedule::Interval;
 use crate::event::{Cycle, Event, Events, Level};
-use crate::model::{Code, Disposition};
-use crate::source::Source;
+use crate::model::{Code, Disposition, Fault};
+use crate::oauth::{SignIns, Tokens};
 use crate::source::directory::Directory;
+use crate::source::graph::Graph;
 use crate::source::imap::Imap;
 use crate::source::pop3::Pop3;
+use crate::source::{Source, Unusable};
 use crate::text;
 
 /// What a launcher needs of its surroundings.
@@ -52,6 +56,23 @@ pub struct Env {
     pub state: PathBuf,
     /// Where to tell what happens.
     pub events: Events,
+    /// The sign-ins at hand, shared by the launchers of a process.
+    pub sign_ins: SignIns,
+}
+
+impl Env {
+    /// Surroundings of which nothing is shared with others.
+    pub fn new(state: PathBuf, events: Events) -> Self {
+        Self { state, events, sign_ins: SignIns::default() }
+    }
+
+    /// The access tokens of a launcher that signs in with OAuth.
+    ///
+    /// # Errors
+    /// See [`SignIns::tokens`].
+    pub fn tokens(&self, launcher: &Launcher) -> Result<Tokens, Fault> {
+        self.sign_ins.tokens(launcher, &self.state, &self.events)
+    }
 }
 
 /// The source of a launcher; a fault is one of its certificates. Refused logins are counted, and after too many of them
@@ -77,9 +98,29 @@ fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> 
 fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
-        Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
-        Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
+        Kind::Imap => {
+            let imap = Imap::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(imap);
+            }
+            signed_in(launcher, env, |tokens| Box::new(imap.with_tokens(tokens)))
+        }
+        Kind::Pop3 => {
+            let pop3 = Pop3::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(pop3);
+            }
+            signed_in(launcher, env, |tokens| Box::new(pop3.with_tokens(tokens)))
+        }
+        Kind::O365 => {
+            signed_in(launcher, env, |tokens| Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())))
+        }
     }
+}
+
+/// A source that signs in; where the tokens cannot be had at all, one that says so.
+fn signed_in(launcher: &Launcher, env: &Env, make: impl FnOnce(Tokens) -> Box<dyn Source>) -> Box<dyn Source> {
+    env.tokens(launcher).map_or_else(|fault| Box::new(Unusable(fault)) as Box<dyn Source>, make)
 }
 
 /// One cycle with a source of its own: `fetch`.
@@ -99,23 +140,38 @@ pub async fn once(launcher: &Launcher, env: &Env, dry_run: bool, stop: &Cancella
 
 /// Runs cycles until `stop`: the first one soon (with a cron expression at its time), then whenever one is due, or when
 /// the source has news; after a broken connection sooner, with a growing delay, and after a refused login three times an
-/// hour at most. The next one is only thought of when one has ended: they never pile up.
+/// hour at most, or as soon as somebody has signed in anew. The next one is only thought of when one has ended: they never
+/// pile up.
 pub async fn run(launcher: Arc<Launcher>, env: Env, stop: CancellationToken) {
+    rounds(&launcher, &env, &stop, || source(&launcher, &env)).await;
+}
+
+async fn rounds(launcher: &Launcher, env: &Env, stop: &CancellationToken, source: impl Fn() -> Box<dyn Source>) {
     let mut backoff = Backoff::new(FIRST_RETRY, largest_retry(&launcher.interval));
     let mut kept: Option<Box<dyn Source>> = None;
     let mut due = Due::first(&launcher.interval);
+    let (mut sign_in, mut refused) = (SignIn::of(launcher, env), false);
     loop {
         let waiting = kept.as_deref_mut().filter(|_| launcher.idle);
-        tokio::select! {
+        let news = tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            () = due.wait(waiting) => {}
-        }
+            () = due.wait(waiting) => None,
+            news = sign_in.news(refused) => Some(news),
+        };
         let began = Instant::now();
-        let mut source = kept.take().unwrap_or_else(|| source(&launcher, &env));
-        let outcome = cycle(&launcher, &env, source.as_mut(), false, &stop).await;
-        kept = (outcome.report.error.is_none()).then_some(source);
-        tell(&launcher, &env, &outcome, began.elapsed());
+        let before = kept.take();
+        let outcome = if let Some(News::Lost(fault)) = news {
+            Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Credentials }
+        } else {
+            sign_in.note();
+            let mut source = before.unwrap_or_else(&source);
+            let outcome = cycle(launcher, env, source.as_mut(), false, stop).await;
+            kept = (outcome.report.error.is_none()).then_some(source);
+            outcome
+        };
+        tell(launcher, env, &outcome, began.elapsed());
+        refused = outcome.next == Next::Credentials;
         due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }
 }

@@ -100,7 +100,7 @@ impl Naming<'_> {
 /// The contract's `kind` of what a launcher takes.
 pub(super) fn kind(launcher: &Launcher) -> &'static str {
     match launcher.kind {
-        Kind::Imap | Kind::Pop3 => "mail",
+        Kind::Imap | Kind::Pop3 | Kind::O365 => "mail",
         Kind::Directory => "file",
     }
 }

@@ -474,7 +474,7 @@ pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
 /// The extension under which a whole item is put into quarantine.
 pub(super) fn extension(launcher: &Launcher) -> &'static str {
     match launcher.kind {
-        Kind::Imap | Kind::Pop3 => "eml",
+        Kind::Imap | Kind::Pop3 | Kind::O365 => "eml",
         Kind::Directory => "bin",
     }
 }

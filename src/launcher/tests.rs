@@ -146,7 +146,7 @@ impl Bench {
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let events = Events::to(move |event| sink.lock().unwrap().push(event.name));
-        let env = Env { state: dir.path().join("state"), events };
+        let env = Env::new(dir.path().join("state"), events);
         Self { launcher: launcher(&deliver), dir, env, told }
     }
 

@@ -9,3 +9,4 @@ pub mod http;
 pub mod listen;
 pub mod options;
 pub mod proxy;
+pub mod web;

@@ -9,9 +9,9 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{Daemon, PidFile, Signals, notify, tell_alive, watchdog};
+pub use unix::{Daemon, PidFile, Signals, no_core_dumps, notify, tell_alive, watchdog};
 #[cfg(windows)]
-pub use windows::{Daemon, PidFile, Signals, notify, tell_alive, watchdog};
+pub use windows::{Daemon, PidFile, Signals, no_core_dumps, notify, tell_alive, watchdog};
 
 /// What the system or its administrator asks of a running service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -164,6 +164,16 @@ impl Daemon {
     }
 }
 
+/// From now on a crash writes no memory to disk: passwords and tokens are in it. The limit is for the system that writes
+/// a file; one that hands the memory to a program (`core_pattern` with a pipe, core(5)) heeds the process's own mark alone.
+pub fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // both only give something up, which is refused to nobody
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
 /// Tells the service manager (`NOTIFY_SOCKET`, `sd_notify(3)`); without one nothing happens.
 pub fn notify(phase: Phase) {
     use sd_notify::NotifyState;
@@ -197,6 +207,17 @@ const STARTED: &str = "started\n";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_is_not_dumped() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+        no_core_dumps();
+        let limits = fs::read_to_string("/proc/self/limits").unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        assert_eq!(line.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{line}");
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
 
     #[test]
     fn the_pid_file_goes_with_its_owner_and_has_one_at_a_time() {

@@ -75,6 +75,17 @@ impl Daemon {
     }
 }
 
+/// From now on a crash is not reported with the memory of the process: passwords and tokens are in it. (Windows writes
+/// no dumps by itself; Windows Error Reporting may send one.)
+pub fn no_core_dumps() {
+    use windows_sys::Win32::System::Diagnostics::Debug::{SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SetErrorMode};
+    #[allow(unsafe_code)] // no safe wrapper in the tree
+    // SAFETY: takes a number, sets a mode of the process, and has no other effect.
+    unsafe {
+        SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
+    }
+}
+
 /// Nobody to tell.
 pub fn notify(_phase: Phase) {}
 

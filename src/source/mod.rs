@@ -4,8 +4,10 @@
 //! protocol file cannot skip a guarantee. `discover` and `fetch` are at-least-once; that everything is delivered
 //! exactly once is the cycle's business. The error of a call is named by what the caller does next.
 
+pub mod bearer;
 mod connect;
 pub mod directory;
+pub mod graph;
 pub mod imap;
 pub mod pop3;
 mod trouble;
@@ -21,6 +23,7 @@ use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::stamp::Stamp;
 use crate::document::header::Head;
 use crate::model::{Digest, Disposition, Fault, ItemKey};
+use crate::oauth::TokenError;
 
 /// One connection to a source; the calls come in the order in which they stand here, once or more a cycle.
 #[async_trait]
@@ -196,6 +199,51 @@ impl SourceError {
     /// A connection that is of no use any more.
     pub fn connection(fault: Fault) -> Self {
         Self::Connection { fault, retry_after: None }
+    }
+}
+
+impl From<TokenError> for SourceError {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::SignIn(fault) => Self::Credentials(fault),
+            TokenError::Later { fault, retry_after } => Self::Connection { fault, retry_after },
+        }
+    }
+}
+
+/// Stands for a source that cannot be made, and says why.
+pub struct Unusable(pub Fault);
+
+impl Unusable {
+    fn why<T>(&self) -> Result<T, SourceError> {
+        Err(SourceError::Mailbox(self.0.clone()))
+    }
+}
+
+#[async_trait]
+impl Source for Unusable {
+    async fn login(&mut self) -> Result<(), SourceError> {
+        self.why()
+    }
+
+    async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        self.why()
+    }
+
+    async fn identify(&mut self, _: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {
+        self.why()
+    }
+
+    async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        self.why()
+    }
+
+    async fn acknowledge(&mut self, _: &[ItemKey], _: &Disposition) -> Result<Vec<ItemKey>, SourceError> {
+        self.why()
+    }
+
+    async fn finish(&mut self) -> Result<(), SourceError> {
+        self.why()
     }
 }
 

@@ -21,6 +21,7 @@ use crate::config::{Config, Launcher, Place, Rejected, Remark, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
 use crate::model::{Fault, ServiceName};
+use crate::oauth::SignIns;
 use crate::status::{Pages, Status};
 use crate::text;
 use crate::tunnel::{self, Running};
@@ -92,6 +93,8 @@ pub struct Supervisor {
     status: Status,
     pages: Option<Pages>,
     alerts: Alerts,
+    /// Launchers of one account use one sign-in, on whatever threads they run.
+    sign_ins: SignIns,
     tunnels: Vec<(Tunnel, Running)>,
     launchers: Vec<(Launcher, Child)>,
     /// Sections that are gone: their connections may end in peace, their launchers finish an item.
@@ -114,6 +117,7 @@ impl Supervisor {
             status,
             pages: None,
             alerts,
+            sign_ins: SignIns::default(),
             tunnels: Vec::new(),
             launchers: Vec::new(),
             leaving: JoinSet::new(),
@@ -288,7 +292,8 @@ impl Supervisor {
 
     fn child(&self, section: &Launcher, state: &Path, before: Option<&Child>) -> Option<Child> {
         let launcher = Arc::new(section.clone());
-        let env = launcher::Env { state: state.to_owned(), events: self.events.clone() };
+        let env =
+            launcher::Env { state: state.to_owned(), events: self.events.clone(), sign_ins: self.sign_ins.clone() };
         let run = move |stop| launcher::run(Arc::clone(&launcher), env.clone(), stop);
         let child = Child::start(&section.name, &self.events, before, run);
         child

@@ -146,8 +146,16 @@ impl std::fmt::Debug for ClientTls {
 /// # Errors
 /// The system has no roots (code `config`).
 pub fn system_client() -> Result<ClientConfig, Fault> {
+    web_client(&Trust::default())
+}
+
+/// rustls that verifies as `trust` says: for libraries that speak TLS themselves.
+///
+/// # Errors
+/// As [`ClientTls::build`].
+pub fn web_client(trust: &Trust) -> Result<ClientConfig, Fault> {
     let provider = super::provider();
-    let (verifier, _) = ServerVerifier::new(&Trust::default(), &provider)?;
+    let (verifier, _) = ServerVerifier::new(trust, &provider)?;
     let versions = super::protocol_versions((TlsVersion::V12, TlsVersion::V13));
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
@@ -177,7 +185,8 @@ fn server_name(host: &str) -> Result<ServerName<'static>, Fault> {
     })
 }
 
-fn explain(host: &str, error: &io::Error) -> Text {
+/// What an error of the handshake with `host` means.
+pub fn explain(host: &str, error: &io::Error) -> Text {
     use rustls::Error as E;
     if let Some(refusal) = Refusal::find(error) {
         return refusal.text(host);

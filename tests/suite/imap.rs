@@ -169,7 +169,7 @@ async fn a_dry_run_opens_the_folder_for_reading_only() {
     let mut config = launcher(mailbox.address(), ACCOUNT, PASSWORD);
     (config.after, config.after_empty) = (Disposition::Delete, Disposition::Delete);
     dir.path().clone_into(&mut config.deliver);
-    let env = pertuis::launcher::Env { state: dir.path().join("state"), events: Events::nowhere() };
+    let env = pertuis::launcher::Env::new(dir.path().join("state"), Events::nowhere());
     let stop = tokio_util::sync::CancellationToken::new();
     let report = pertuis::launcher::once(&config, &env, true, &stop).await.report;
     assert_eq!((report.items.found, report.error.is_none()), (2, true));

@@ -4,13 +4,17 @@
 // `#[test]` functions
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod bearer;
 mod deliver;
 mod disks;
 mod fetch;
+mod graph;
 mod imap;
 mod ledger;
 mod mails;
 mod memory;
+mod microsoft;
+mod oauth;
 mod pop3;
 mod probe;
 mod proxy;

@@ -322,6 +322,17 @@ fn sigterm_ends_with_0_and_takes_the_pid_file_along() {
     service.log.wait("Terminated", 0);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_crash_would_write_no_passwords_to_disk() {
+    let site = Site::new();
+    site.write_ini(&format!("{}{}", back_to_back(&site), scanner(&site)));
+    let service = Service::up(&site);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", service.child.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(line.split_whitespace().skip(4).take(2).eq(["0", "0"]), "{line}");
+}
+
 #[test]
 fn connections_may_finish_after_sigterm_and_a_second_signal_cuts_them() {
     let site = Site::new();

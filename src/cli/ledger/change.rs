@@ -118,7 +118,7 @@ impl Desk<'_> {
     }
 
     fn env(&self) -> Env {
-        Env { state: self.config.global.state.clone(), events: self.events.clone() }
+        Env::new(self.config.global.state.clone(), self.events.clone())
     }
 
     pub(super) fn launcher(&self, name: &str) -> Result<&'_ Launcher, Text> {

@@ -3,7 +3,11 @@
 pub(crate) mod ca;
 pub(crate) mod dovecot;
 pub(crate) mod harm;
+pub(crate) mod hook;
 pub(crate) mod mails;
+pub(crate) mod microsoft;
+pub(crate) mod office;
+pub(crate) mod oidc;
 pub(crate) mod pop3;
 pub(crate) mod postfix;
 pub(crate) mod proxy;

@@ -1,0 +1,114 @@
+//! HTTPS as a client, for the launchers that speak it: one way to build it, one way to say what went wrong.
+//!
+//! Not a protocol: what is asked and how often is the caller's. The launcher's trust and proxy hold here as they do for
+//! mail; redirects are never followed, because what is sent is mostly a secret; the environment's proxies are not asked, as
+//! they are not for mail either.
+
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+use reqwest::{Client, ClientBuilder, Url};
+use zeroize::Zeroizing;
+
+use super::proxy;
+use crate::config::launcher::{Proxy, ProxyKind};
+use crate::config::{Launcher, Trust};
+use crate::model::{Code, Fault};
+use crate::text;
+use crate::tls::client;
+use crate::tls::refusal::Refusal;
+
+/// A client for the server behind `base`, with `launcher`'s trust and proxy. The caller adds time limits of its own for
+/// whole answers; here a connection may take [`PATIENCE`].
+///
+/// # Errors
+/// Trust files that are missing or of no use, a proxy that cannot be used (code `config`).
+pub fn builder(launcher: &Launcher, base: &str) -> Result<ClientBuilder, Fault> {
+    // the names that `checkHost` gives are the mail server's
+    let trust = Trust {
+        check_host: Vec::new(),
+        check_email: Vec::new(),
+        check_ip: Vec::new(),
+        dialled_name: true,
+        ..launcher.trust.clone()
+    };
+    let builder = Client::builder()
+        .tls_backend_preconfigured(client::web_client(&trust)?)
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(PATIENCE)
+        .user_agent(concat!("pertuis/", env!("CARGO_PKG_VERSION")))
+        .no_proxy();
+    match &launcher.proxy {
+        // plain text stays on this machine
+        Some(proxy) if !base.starts_with("http:") => Ok(builder.proxy(through(proxy)?)),
+        _ => Ok(builder),
+    }
+}
+
+/// The proxy as reqwest takes it. SOCKS resolves names at its end, as for mail.
+fn through(proxy: &Proxy) -> Result<reqwest::Proxy, Fault> {
+    let scheme = match proxy.kind {
+        ProxyKind::Http => "http",
+        ProxyKind::Socks5 => "socks5h",
+    };
+    let shown = proxy::shown(proxy);
+    let unusable =
+        || Fault::new(Code::Config, text!("proxy {shown}: no usable address", "proxy {shown} : adresse inutilisable"));
+    let mut url = Url::parse(&format!("{scheme}://{}", proxy.address)).map_err(|_| unusable())?;
+    if let Some((user, secret)) = &proxy.login {
+        url.set_username(user).map_err(|()| unusable())?;
+        url.set_password(Some(secret.reveal())).map_err(|()| unusable())?;
+    }
+    let text = Zeroizing::new(String::from(url));
+    reqwest::Proxy::all(text.as_str()).map_err(|_| unusable())
+}
+
+/// What became of a request to `host`, for people. Never shows the URL: it may hold a secret.
+pub fn fault(host: &str, error: &reqwest::Error) -> Fault {
+    let mut below: Option<&(dyn Error + 'static)> = error.source();
+    let mut innermost = None;
+    while let Some(cause) = below {
+        if let Some(fault) = cause.downcast_ref::<io::Error>().and_then(|error| of_the_connection(host, error)) {
+            return fault;
+        }
+        innermost = Some(cause.to_string());
+        below = cause.source();
+    }
+    let said = innermost.unwrap_or_else(|| "?".to_owned());
+    let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let (code, words) = if error.is_timeout() {
+        (Code::Connect, text!("{host} does not answer", "{host} ne répond pas"))
+    } else if is_resolution(error) {
+        (Code::Resolve, text!("the name {host} does not resolve: {said}", "le nom {host} ne se résout pas : {said}"))
+    } else if error.is_connect() {
+        (Code::Connect, text!("no connection to {host}: {said}", "pas de connexion à {host} : {said}"))
+    } else {
+        (Code::Connect, text!("{host}: the exchange broke off: {said}", "{host} : échange interrompu : {said}"))
+    };
+    Fault::new(code, words)
+}
+
+/// What the certificate or the system said.
+fn of_the_connection(host: &str, error: &io::Error) -> Option<Fault> {
+    if let Some(refusal) = Refusal::find(error) {
+        return Some(Fault::new(Code::Tls, refusal.text(host)));
+    }
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<rustls::Error>().map(|_| Fault::new(Code::Tls, client::explain(host, error)))
+}
+
+/// hyper says "dns error" of the resolver's answer, and has no type for it that could be asked.
+fn is_resolution(error: &reqwest::Error) -> bool {
+    let mut below: Option<&(dyn Error + 'static)> = error.source();
+    while let Some(cause) = below {
+        if cause.to_string().contains("dns error") {
+            return true;
+        }
+        below = cause.source();
+    }
+    false
+}
+
+/// For the connection, its TLS included.
+pub const PATIENCE: Duration = Duration::from_secs(15);
