@@ -186,7 +186,7 @@ impl Link {
 
 /// How fast a server answers: one that sends a byte now and then is as good as silent, but never silent for long.
 #[derive(Debug, Default)]
-struct Pace {
+pub(super) struct Pace {
     waited: Duration,
     received: usize,
 }
@@ -194,7 +194,7 @@ struct Pace {
 impl Pace {
     /// After a read that began at `since` and brought `received` bytes: whether the server, which may be silent for
     /// `patience`, is too slow to be waited for.
-    fn is_too_slow(&mut self, since: Instant, received: usize, patience: Duration) -> bool {
+    pub(super) fn is_too_slow(&mut self, since: Instant, received: usize, patience: Duration) -> bool {
         self.waited += since.elapsed();
         self.received += received;
         if self.received >= ENOUGH {
