@@ -24,8 +24,7 @@ fn items(ids: &[&str]) -> Vec<Item> {
 type Answers = Vec<(String, Result<Content, Fault>)>;
 
 async fn fetch(server: &Server, more: &str, ids: &[&str]) -> (Result<(), SourceError>, Answers) {
-    let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path()).unwrap();
+    let spool = Spool::open(server.spool.path()).unwrap();
     let (sender, mut receiver) = mpsc::channel::<Fetched>(4);
     let mut source = graph(server, more);
     let (batch, mut answers) = (items(ids), Vec::new());

@@ -105,6 +105,8 @@ pub(crate) struct Server {
     pub(crate) root: String,
     pub(crate) asked: Arc<Mutex<Vec<Asked>>>,
     pub(crate) most_at_once: Arc<AtomicUsize>,
+    /// Where what is fetched is put; as long as the server.
+    pub(crate) spool: tempfile::TempDir,
     task: JoinHandle<()>,
 }
 
@@ -128,7 +130,7 @@ impl Server {
                 tokio::spawn(serve(stream, handler.clone(), log.clone(), most.clone(), now.clone()));
             }
         });
-        Self { root, asked, most_at_once, task }
+        Self { root, asked, most_at_once, spool: tempfile::tempdir().unwrap(), task }
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
