@@ -15,6 +15,14 @@ async fn serve(folder: Arc<Folder>) -> Server {
     Server::start(move |root, asked| match asked.path.as_str() {
         path if path.ends_with("/messages") => folder.page(root, asked),
         path if path.ends_with("/mailFolders/inbox") || path.ends_with("/AAMkINBOX") => Reply::json(&folder.as_json()),
+        path if path.contains("/messages/AAkAL") => {
+            let id = path.rsplit('/').next().unwrap().to_owned();
+            let received = folder.messages.lock().unwrap().iter().find(|(one, ..)| *one == id).unwrap().1.clone();
+            match folder.damaged.contains(&id) {
+                true => Reply::error(500, "ErrorContentConversionFailed", ""),
+                false => Reply::json(&json!({"id": id, "receivedDateTime": received})),
+            }
+        }
         path if path.ends_with("/archive") => {
             Reply::json(&json!({"id": "AAMkARCHIVE", "displayName": "Archive", "totalItemCount": 0}))
         }
