@@ -237,8 +237,7 @@ fn root() -> PathBuf {
 }
 
 /// The files of `conf/`.
-const SAMPLES: [&str; 7] =
-    ["wiki", "gmail-imap", "gmail-oauth", "microsoft365", "pop3", "directory", "surveillance"];
+const SAMPLES: [&str; 7] = ["wiki", "gmail-imap", "gmail-oauth", "microsoft365", "pop3", "directory", "surveillance"];
 
 /// What `docs/` holds: the command that prints it, the locale, the file.
 const DOCUMENTS: [(&str, &str, &str); 4] = [

@@ -98,18 +98,29 @@ fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> 
 fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
-        Kind::Imap => Box::new(Imap::new(launcher.clone(), env.events.clone())),
-        Kind::Pop3 => Box::new(Pop3::new(launcher.clone(), env.events.clone())),
-        Kind::O365 => graph(launcher, env),
+        Kind::Imap => {
+            let imap = Imap::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(imap);
+            }
+            signed_in(launcher, env, |tokens| Box::new(imap.with_tokens(tokens)))
+        }
+        Kind::Pop3 => {
+            let pop3 = Pop3::new(launcher.clone(), env.events.clone());
+            if !launcher.auth.is_oauth() {
+                return Box::new(pop3);
+            }
+            signed_in(launcher, env, |tokens| Box::new(pop3.with_tokens(tokens)))
+        }
+        Kind::O365 => {
+            signed_in(launcher, env, |tokens| Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())))
+        }
     }
 }
 
-/// Microsoft 365; where the tokens cannot be had at all, a source that says so.
-fn graph(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
-    match env.tokens(launcher) {
-        Ok(tokens) => Box::new(Graph::new(launcher.clone(), tokens, env.events.clone())),
-        Err(fault) => Box::new(Unusable(fault)),
-    }
+/// A source that signs in; where the tokens cannot be had at all, one that says so.
+fn signed_in(launcher: &Launcher, env: &Env, make: impl FnOnce(Tokens) -> Box<dyn Source>) -> Box<dyn Source> {
+    env.tokens(launcher).map_or_else(|fault| Box::new(Unusable(fault)) as Box<dyn Source>, make)
 }
 
 /// One cycle with a source of its own: `fetch`.

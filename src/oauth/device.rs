@@ -67,19 +67,22 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 #[cfg(test)]
 mod tests {
-    use super::super::refusal::Trace;
     use super::*;
     use crate::model::{Code, Fault};
     use crate::secret::Secret;
     use crate::text;
 
+    /// What the server says, for how many seconds the code is good; when it is asked, and how it ends.
+    type Case = (&'static [Next], u64, &'static [u64], Option<bool>);
+
     const WAIT: Next = Next::Wait;
     const SLOW: Next = Next::SlowDown;
     const LATER: Next = Next::Later(None);
+    const MINUTES: Next = Next::Later(Some(Duration::from_secs(100)));
 
     fn refusal(next: Next) -> Refusal {
         let fault = Fault::new(Code::Credentials, text!("no", "non"));
-        Refusal { fault, next, error: String::new(), aadsts: None, trace: Trace::default() }
+        Refusal { fault, next, error: String::new(), aadsts: None, trace: Box::default() }
     }
 
     fn grant() -> Grant {
@@ -103,8 +106,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_server_is_asked_at_its_own_pace() {
-        let hour = Next::Later(Some(Duration::from_secs(100)));
-        let cases: [(&[Next], u64, &[u64], Option<bool>); 8] = [
+        let cases: [Case; 8] = [
             (&[], 900, &[5], Some(true)),
             (&[WAIT, WAIT], 900, &[5, 10, 15], Some(true)),
             // slower for good
@@ -112,10 +114,10 @@ mod tests {
             (&[WAIT, Next::SignIn], 900, &[5, 10], Some(false)),
             // disturbed: 10, 20, 40, 60, 60; and back to the interval once it answers
             (&[LATER, LATER, LATER, LATER, LATER, WAIT], 900, &[5, 15, 35, 75, 135, 195, 200], Some(true)),
-            (&[hour, WAIT], 900, &[5, 105, 110], Some(true)),
+            (&[MINUTES, WAIT], 900, &[5, 105, 110], Some(true)),
             // never a question after the end
             (&[WAIT, WAIT, WAIT], 14, &[5, 10], None),
-            (&[hour], 60, &[5], None),
+            (&[MINUTES], 60, &[5], None),
         ];
         for (script, good_for, asked, ended) in cases {
             let played = play(script, good_for).await;

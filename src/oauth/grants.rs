@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::advice::{self, Words};
 use super::form::{Form, encoded};
 use super::google::{self, CodeRequest};
-use super::refusal::{Next, Refusal, Trace};
+use super::refusal::{Next, Refusal};
 use super::{Identity, Resource, assertion, identity, scopes, store, wire};
 use crate::config::Launcher;
 use crate::config::oauth::{Credential, OAuth, Provider};
@@ -254,7 +254,7 @@ impl Authority {
             "{provider} répond autre chose qu'un jeton : vérifier `authority`, et si un proxy répond à sa place"
         );
         let fault = Fault::new(Code::Protocol, text);
-        Refusal { fault, next: Next::Later(None), error: String::new(), aadsts: None, trace: Trace::default() }
+        Refusal { fault, next: Next::Later(None), error: String::new(), aadsts: None, trace: Box::default() }
     }
 }
 
@@ -278,7 +278,7 @@ impl From<TokenAnswer> for Grant {
         Self {
             access: Secret::new(access_token),
             refresh: refresh_token.filter(|token| !token.is_empty()).map(Secret::new),
-            expires_in: Duration::from_secs(expires_in.unwrap_or(EXPIRES_IN)),
+            expires_in: Duration::from_secs(expires_in.unwrap_or(EXPIRES_IN).min(LONGEST_TOKEN)),
             scope,
             identity,
             names,
@@ -306,8 +306,8 @@ impl CodeAnswer {
     /// What may be shown to a person; `None` where a part that is needed is empty.
     fn checked(self) -> Option<DeviceCode> {
         let shown = |text: String| -> Option<String> {
-            let text: String = text.chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect();
-            Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+            let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_SHOWN).collect();
+            Some(text.split_whitespace().collect::<Vec<_>>().join(" ")).filter(|text| !text.is_empty())
         };
         Some(DeviceCode {
             user_code: shown(self.user_code)?,
@@ -364,6 +364,8 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const CLIENT_ASSERTION: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 /// Of an access token, where the server does not say it.
 const EXPIRES_IN: u64 = 3600;
+/// No access token lasts longer (28 hours are Microsoft's most); a larger number must not bring a clock to overflow.
+const LONGEST_TOKEN: u64 = 30 * 24 * 3600;
 /// Of a code (Microsoft's), where the server does not say it.
 const CODE_EXPIRES_IN: u64 = 900;
 /// RFC 8628, 3.2.

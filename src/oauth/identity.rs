@@ -1,4 +1,4 @@
-//! Who signed in, by the claims of an id_token.
+//! Who signed in, by the claims of an `id_token`.
 //!
 //! Not a proof: the token's signature is not checked. It came over TLS from the token endpoint itself, which is proof enough
 //! of its issuer (`OpenID` Connect Core 1.0, 3.1.3.7, 6); and what it decides is whether a person picked the account that
@@ -23,7 +23,7 @@ struct Claims {
     oid: Option<String>,
 }
 
-/// The account of an id_token, and every name by which the server knows it; `None` where it is no token.
+/// The account of an `id_token`, and every name by which the server knows it; `None` where it is no token.
 pub(super) fn of_token(token: &str) -> Option<(Identity, Vec<String>)> {
     let payload = token.split('.').nth(1)?;
     let bytes = Zeroizing::new(URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?);

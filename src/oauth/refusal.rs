@@ -33,7 +33,7 @@ pub struct Refusal {
     /// Microsoft's number for it.
     pub aadsts: Option<u32>,
     /// What Microsoft's support asks for; empty where the server does not say it.
-    pub trace: Trace,
+    pub trace: Box<Trace>,
 }
 
 /// What to do after a refusal.
@@ -71,7 +71,7 @@ impl Refusal {
             Code::Config | Code::Credentials => Next::SignIn,
             _ => Next::Later(None),
         };
-        Self { fault, next, error: String::new(), aadsts: None, trace: Trace::default() }
+        Self { fault, next, error: String::new(), aadsts: None, trace: Box::default() }
     }
 
     /// What a server said with an error of its own (RFC 6749, 5.2); `None` where `answer` is no such thing. `secrets` are
@@ -79,13 +79,13 @@ impl Refusal {
     pub(super) fn said(answer: &Value, words: &Words, secrets: &[Secret]) -> Option<Self> {
         let field = |name: &str| said(answer.get(name)?, secrets);
         let error = field("error")?;
-        let trace = Trace {
+        let trace = Box::new(Trace {
             trace_id: field("trace_id"),
             correlation_id: field("correlation_id"),
             timestamp: field("timestamp"),
             suberror: field("suberror"),
             said: field("error_description"),
-        };
+        });
         let aadsts = number(answer, trace.said.as_deref());
         let (code, next) = classified(&error);
         let text = sentence(&error, aadsts, &trace, words);
@@ -101,7 +101,7 @@ impl Refusal {
 
     /// The event for the log: what the server said, whole, with its numbers and the page that explains them.
     pub fn event(&self, launcher: &ServiceName) -> Event {
-        let Trace { trace_id, correlation_id, timestamp, suberror, said } = &self.trace;
+        let Trace { trace_id, correlation_id, timestamp, suberror, said } = self.trace.as_ref();
         let mut words = vec![if self.error.is_empty() { "-".to_owned() } else { self.error.clone() }];
         let mut add = |name: &str, value: &Option<String>| {
             words.extend(value.as_ref().map(|value| format!("{name} {value}")));
@@ -155,12 +155,11 @@ fn classified(error: &str) -> (Code, Next) {
 fn sentence(error: &str, aadsts: Option<u32>, trace: &Trace, words: &Words) -> Text {
     let provider = words.provider;
     let known = aadsts.and_then(|code| Some((code, aadsts::advice(code)?)));
-    let (label, advice) = match known {
-        Some((code, advice)) => (format!("{error}, AADSTS{code}"), Some(advice)),
-        None => {
-            let said = trace.said.as_ref().map_or(String::new(), |said| format!(": {said}"));
-            (format!("{error}{said}"), advice::by_word(error, words))
-        }
+    let (label, advice) = if let Some((code, advice)) = known {
+        (format!("{error}, AADSTS{code}"), Some(advice))
+    } else {
+        let said = trace.said.as_ref().map_or(String::new(), |said| format!(": {said}"));
+        (format!("{error}{said}"), advice::by_word(error, words))
     };
     match advice.map(|advice| advice.text(words)) {
         Some(Text { en, fr }) => {
@@ -203,9 +202,21 @@ fn hushed(said: &str, secrets: &[Secret]) -> String {
             said = said.replace(form.as_str(), "***");
         }
     }
-    said.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '&' | '=' | '<' | '>'))
-        .map(|word| if word.starts_with("eyJ") && word.len() > TOKEN_LEAST { "*** " } else { word })
-        .collect()
+    without_tokens(&said)
+}
+
+/// JSON Web Tokens that nobody sent have no business in a log either.
+fn without_tokens(said: &str) -> String {
+    let mut out = String::with_capacity(said.len());
+    let mut rest = said;
+    while let Some(at) = rest.find(TOKEN) {
+        let (before, found) = rest.split_at(at);
+        let end = found.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(found.len());
+        out.push_str(before);
+        out.push_str(if end > TOKEN_LEAST { "***" } else { &found[..end] });
+        rest = &found[end..];
+    }
+    out + rest
 }
 
 /// On one line, without what could move a terminal's cursor, and not endless.
@@ -222,7 +233,44 @@ fn is_mark(c: char) -> bool {
 
 /// A shorter secret would be found in any sentence.
 const HIDDEN_LEAST: usize = 4;
-/// The base64 of `{"` is `eyJ`: every JSON Web Token begins so.
+/// The base64 of `{"`: every JSON Web Token begins so.
+const TOKEN: &str = "eyJ";
+/// And none is shorter.
 const TOKEN_LEAST: usize = 40;
 /// Microsoft's longest texts have some 900 characters.
 const LONGEST: usize = 4000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_answer_breaks_a_line_or_shows_a_secret(
+            before in ".{0,40}", secret in "[A-Za-z0-9+/=~.-]{8,80}", after in ".{0,40}", encode in 0..3_usize,
+        ) {
+            let forms: [String; 3] = [secret.clone(), encoded(&secret), URL_SAFE_NO_PAD.encode(&secret)];
+            let written = forms[encode].clone();
+            let value = Value::String(format!("{before}{written}{after}"));
+            let shown = said(&value, &[Secret::new(secret.as_str())]).unwrap_or_default();
+            prop_assert!(!shown.contains(&written) && !shown.contains(&secret), "{}", shown);
+            prop_assert!(!shown.chars().any(|c| c.is_control() || is_mark(c)), "{:?}", shown);
+        }
+
+        #[test]
+        fn no_token_makes_it_panic(token in "(eyJ)?.{0,80}", claims in "\\{?.{0,40}\\}?") {
+            let _ = without_tokens(&token);
+            let _ = super::super::identity::of_token(&token);
+            let _ = super::super::identity::of_token(&format!("e30.{}.x", URL_SAFE_NO_PAD.encode(claims)));
+        }
+    }
+
+    #[test]
+    fn a_token_is_hidden_wherever_it_stands_and_words_are_not() {
+        let token = format!("eyJ{}.{}.c-_", "a".repeat(40), "b".repeat(40));
+        assert_eq!(without_tokens(&format!("(Bearer:{token}) and {token}")), "(Bearer:***) and ***");
+        assert_eq!(without_tokens("keyJunk eyJ and eyJshort."), "keyJunk eyJ and eyJshort.");
+    }
+}

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+
+use crate::tls::server::ServerTls;
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ impl Script {
     }
 
     /// The same over TLS.
-    pub(crate) async fn over(answers: &[(&str, &str, &str)], tls: Option<TlsAcceptor>) -> Self {
+    pub(crate) async fn over(answers: &[(&str, &str, &str)], tls: Option<ServerTls>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
@@ -65,10 +66,11 @@ impl Script {
                 let (stream, _) = listener.accept().await.unwrap();
                 match &tls {
                     None => serve(stream, &answer, &seen).await,
-                    Some(tls) => match tls.accept(stream).await {
-                        Ok(stream) => serve(stream, &answer, &seen).await,
-                        Err(_) => continue,
-                    },
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream, "client").await {
+                            serve(stream, &answer, &seen).await;
+                        }
+                    }
                 }
             }
         });

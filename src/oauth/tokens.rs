@@ -15,10 +15,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+use super::scopes;
 use super::store::{self, Held, Store};
 use super::{Authority, Grant, Next, Refusal, Resource, SignedIn, TokenError};
 use crate::config::Launcher;
-use crate::config::launcher::Kind;
 use crate::delivery::stamp::Stamp;
 use crate::event::Events;
 use crate::model::{Code, Fault, ServiceName};
@@ -135,12 +135,8 @@ impl SignIns {
             sessions.push(Arc::downgrade(&session));
             session
         };
-        let resource = match launcher.kind {
-            Kind::Imap => Resource::Imap,
-            Kind::Pop3 => Resource::Pop,
-            _ => Resource::Graph,
-        };
-        Ok(Tokens { launcher: launcher.name.clone(), resource, session, events: events.clone() })
+        let (launcher, resource) = (launcher.name.clone(), scopes::resource(launcher));
+        Ok(Tokens { launcher, resource, session, events: events.clone() })
     }
 }
 

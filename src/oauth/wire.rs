@@ -132,10 +132,10 @@ fn redirected(host: &str, headers: &HeaderMap) -> Refusal {
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
+        return Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST_WAIT));
     }
     let at = SystemTime::from(date(value)?);
-    Some(at.duration_since(now).unwrap_or_default())
+    Some(at.duration_since(now).unwrap_or_default().min(LONGEST_WAIT))
 }
 
 /// A date of HTTP (RFC 9110, 5.6.7), in the form that is not obsolete.
@@ -172,6 +172,8 @@ fn no_address(url: &str) -> Fault {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Tokens of people in many groups have some 20 KB.
 const LARGEST: usize = 256 << 10;
+/// No server can mean that it wants to be left alone for longer.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// Minutes; what servers tolerate.
 const SKEW: u64 = 3;
 
@@ -183,13 +185,15 @@ mod tests {
 
     #[test]
     fn retry_after_is_read_in_each_of_its_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_129_600); // 2025-11-26 04:00:00
+        let now = SystemTime::from(date("Wed, 26 Nov 2025 04:00:00 GMT").unwrap());
         let cases = [
             ("3", Some(3.0)),
             ("2.128", Some(2.128)),
             (" 0 ", Some(0.0)),
             ("Wed, 26 Nov 2025 04:01:30 GMT", Some(90.0)),
             ("Wed, 26 Nov 2025 03:00:00 GMT", Some(0.0)),
+            ("99999999999", Some(86400.0)),
+            ("Thu, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
             ("-1", None),
             ("soon", None),
             ("inf", None),

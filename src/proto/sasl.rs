@@ -1,4 +1,4 @@
-//! SASL: proving an identity with a password, for every protocol that has AUTHENTICATE or AUTH (RFC 4422).
+//! SASL: proving an identity with a password or a token, for every protocol that has AUTHENTICATE or AUTH (RFC 4422).
 //!
 //! Not the protocol around it: which line is a challenge, and where the first message goes, is the caller's. A mechanism
 //! sees whole messages; [`Exchange::reply`] puts them into lines. Nothing is random here: SCRAM's nonce comes from the
@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::text;
 use crate::text::Text;
 
-/// The mechanisms, strongest first.
+/// The mechanisms, those with a password first, the strongest before the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// The server never sees the password, and proves that it knows it (RFC 5802, 7677).
@@ -29,10 +29,14 @@ pub enum Mechanism {
     Plain,
     /// The same in two, as servers ask for them (draft-murchison-sasl-login).
     Login,
+    /// An access token, in the form of Google and Microsoft (developers.google.com/gmail/imap/xoauth2-protocol).
+    XOAuth2,
+    /// An access token (RFC 7628).
+    OAuthBearer,
 }
 
 impl Mechanism {
-    /// All of them, strongest first.
+    /// All that prove a password, strongest first.
     pub const ALL: [Self; 4] = [Self::ScramSha256, Self::CramMd5, Self::Plain, Self::Login];
 
     /// The registered name.
@@ -42,10 +46,17 @@ impl Mechanism {
             Self::CramMd5 => "CRAM-MD5",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
+            Self::XOAuth2 => "XOAUTH2",
+            Self::OAuthBearer => "OAUTHBEARER",
         }
     }
 
-    /// The strongest of those that a server offers, whatever their case.
+    /// Whether it takes an access token instead of a password.
+    pub fn takes_token(self) -> bool {
+        matches!(self, Self::XOAuth2 | Self::OAuthBearer)
+    }
+
+    /// The strongest with a password of those that a server offers, whatever their case.
     pub fn strongest<'a>(offered: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let offered: Vec<&str> = offered.into_iter().collect();
         let is_offered = |mechanism: &Self| offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
@@ -100,6 +111,8 @@ pub struct Exchange {
     step: Step,
     /// Why it was given up.
     trouble: Option<SaslError>,
+    /// Why the server refuses a token, in its own words (JSON).
+    reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -108,6 +121,10 @@ enum Step {
     CramMd5,
     LoginAccount,
     LoginPassword,
+    /// The token is to be sent.
+    Token,
+    /// It was: a challenge can only say why it is refused, and wants an answer before the refusal itself.
+    TokenSent,
     Scram(Scram),
     /// Nothing more is sent.
     Done,
@@ -132,21 +149,28 @@ enum Scram {
 }
 
 impl Exchange {
-    /// Begins. `nonce` is fresh and random, printable without a comma (RFC 5802, 5.1); the others need none.
+    /// Begins. `password` is the token, for mechanisms that take one. `nonce` is fresh and random, printable without a
+    /// comma (RFC 5802, 5.1), for SCRAM; the others need none.
     pub fn new(mechanism: Mechanism, account: &str, password: &Secret, nonce: &str) -> Self {
         let step = match mechanism {
             Mechanism::ScramSha256 => Step::Scram(Scram::Start { nonce: nonce.to_owned() }),
             Mechanism::CramMd5 => Step::CramMd5,
             Mechanism::Plain => Step::Plain,
             Mechanism::Login => Step::LoginAccount,
+            Mechanism::XOAuth2 | Mechanism::OAuthBearer => Step::Token,
         };
-        Self { mechanism, account: account.to_owned(), password: password.clone(), step, trouble: None }
+        let (account, password) = (account.to_owned(), password.clone());
+        Self { mechanism, account, password, step, trouble: None, reason: None }
     }
 
     /// The first message, where it is the client's; to be sent with the command, or else left to [`Self::answer`].
     pub fn initial(&mut self) -> Option<Zeroizing<Vec<u8>>> {
         let message = match &mut self.step {
             Step::Plain => Zeroizing::new(format!("\0{}\0{}", self.account, self.password.reveal()).into_bytes()),
+            Step::Token => {
+                self.step = Step::TokenSent;
+                return Some(self.token_message());
+            }
             Step::Scram(Scram::Start { nonce }) => {
                 let nonce = std::mem::take(nonce);
                 let bare = format!("n={},r={nonce}", scram_name(&self.account));
@@ -170,6 +194,10 @@ impl Exchange {
             Step::CramMd5 => (cram_md5(&self.account, &self.password, challenge), Step::Done),
             Step::LoginAccount => (bytes(&self.account), Step::LoginPassword),
             Step::LoginPassword => (bytes(self.password.reveal()), Step::Done),
+            Step::TokenSent => {
+                self.reason = Some(String::from_utf8_lossy(challenge).trim().to_owned());
+                (bytes(if self.mechanism == Mechanism::OAuthBearer { "\x01" } else { "" }), Step::Done)
+            }
             Step::Scram(Scram::First { nonce, bare }) => {
                 let (answer, signature) = prove(&self.password, nonce, bare, challenge)?;
                 (answer, Step::Scram(Scram::Proven { signature }))
@@ -184,9 +212,26 @@ impl Exchange {
         Ok(answer)
     }
 
+    /// Account and token: Google's and Microsoft's form, and RFC 7628, 3.1.
+    fn token_message(&self) -> Zeroizing<Vec<u8>> {
+        let (account, token) = (&self.account, self.password.reveal());
+        let begin = match self.mechanism {
+            Mechanism::OAuthBearer => format!("n,a={},", escaped(account)),
+            _ => format!("user={account}"),
+        };
+        Zeroizing::new(format!("{begin}\x01auth=Bearer {token}\x01\x01").into_bytes())
+    }
+
+    /// Why the server refuses the token, as far as it said so before the refusal itself.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
     /// The line that answers the line of a challenge: in base64, or the `*` that gives up (RFC 3501, 6.2.2; RFC 5034, 4).
     pub fn reply(&mut self, challenge: &str) -> Zeroizing<String> {
-        let challenge = decode(challenge).ok_or(SaslError::Unexpected(self.mechanism.name()));
+        // some give the reason of a refusal as it is
+        let plain = self.mechanism.takes_token().then(|| challenge.as_bytes().to_vec());
+        let challenge = decode(challenge).or(plain).ok_or(SaslError::Unexpected(self.mechanism.name()));
         match challenge.and_then(|challenge| self.answer(&challenge)) {
             Ok(answer) => encode(&answer),
             Err(error) => {
@@ -289,7 +334,11 @@ fn check_signature(challenge: &[u8], signature: &[u8; 32]) -> Result<(), SaslErr
 
 /// `saslname` (RFC 5802, 7).
 fn scram_name(account: &str) -> String {
-    account.nfkc().collect::<String>().replace('=', "=3D").replace(',', "=2C")
+    escaped(&account.nfkc().collect::<String>())
+}
+
+fn escaped(account: &str) -> String {
+    account.replace('=', "=3D").replace(',', "=2C")
 }
 
 fn sha_mac(key: &[u8], text: &[u8]) -> [u8; 32] {
@@ -395,6 +444,26 @@ mod tests {
         assert_eq!(text(&login.answer(b"Username:").unwrap()), "tim");
         assert_eq!(text(&login.answer(b"Password:").unwrap()), "été");
         assert!(login.answer(b"More:").is_err());
+    }
+
+    #[test]
+    fn tokens_go_out_in_both_forms_and_the_reason_of_a_refusal_is_kept() {
+        let token = |mechanism| exchange(mechanism, "a=b,c@x.test", "ya29.tok", "");
+        let mut google = token(Mechanism::XOAuth2);
+        assert_eq!(text(&google.initial().unwrap()), "user=a=b,c@x.test\x01auth=Bearer ya29.tok\x01\x01");
+        let reason = r#"{"status":"401","schemes":"bearer mac","scope":"https://mail.google.com/"}"#;
+        assert_eq!(google.reply(&encode(reason.as_bytes())).as_str(), "");
+        assert_eq!(google.reason(), Some(reason));
+        assert_eq!(google.reply("").as_str(), "*", "nothing more is said");
+        let mut bearer = token(Mechanism::OAuthBearer);
+        // two steps: the server asks with an empty challenge
+        let first = decode(&bearer.reply("")).unwrap();
+        assert_eq!(text(&first), "n,a=a=3Db=2Cc@x.test,\x01auth=Bearer ya29.tok\x01\x01");
+        assert_eq!(bearer.reason(), None);
+        assert_eq!(bearer.reply(r#"{"status":"invalid_token"}"#).as_str(), "AQ==", "also without base64");
+        assert_eq!(bearer.reason(), Some(r#"{"status":"invalid_token"}"#));
+        assert_eq!(bearer.outcome(false), Ok(()), "the server's refusal follows");
+        assert!(!Mechanism::ALL.iter().any(|mechanism| mechanism.takes_token()));
     }
 
     #[test]

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use super::SourceError;
 use crate::config::Launcher;
+use crate::config::launcher::Kind;
+use crate::config::oauth::Provider;
 use crate::model::{Code, Fault};
 use crate::proto::sasl::SaslError;
+use crate::secret::Secret;
 use crate::text;
 use crate::text::Text;
 
@@ -71,6 +74,56 @@ pub(super) fn login_refused(host: &str, protocol: &str, account: &str, said: &st
     SourceError::Credentials(Fault::new(Code::Credentials, text))
 }
 
+/// The sign-in worked and its token is refused; `reason` is what the server said of it besides.
+pub(super) fn token_refused(launcher: &Launcher, said: &str, reason: Option<String>, token: &Secret) -> SourceError {
+    let host = launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
+    let account = launcher.account.as_deref().unwrap_or_default();
+    let said = [said.to_owned()].into_iter().chain(reason).collect::<Vec<_>>().join(" ");
+    let (check, size) = (token_advice(launcher), token.reveal().len());
+    let (en, fr) = (&check.en, &check.fr);
+    let (large_en, large_fr) = if size > LARGE_TOKEN { (LARGE.0, LARGE.1) } else { ("", "") };
+    let text = text!(
+        "{host} refuses the sign-in of {account}, whose token of {size} characters was just granted: {said}; {en}{large_en}",
+        "{host} refuse la connexion de {account}, dont le jeton de {size} caractères vient d'être accordé : {said} ; \
+         {fr}{large_fr}"
+    );
+    SourceError::Credentials(Fault::new(Code::Credentials, text))
+}
+
+/// What is known to be the reason where a token that was granted is refused.
+fn token_advice(launcher: &Launcher) -> Text {
+    let protocol = if launcher.kind == Kind::Pop3 { "POP" } else { "IMAP" };
+    match launcher.oauth.as_ref().map(|oauth| (oauth.provider, oauth.credential.is_person())) {
+        Some((Provider::Google, person)) => {
+            let (en, fr) = if person { ("", "") } else { (DELEGATION.0, DELEGATION.1) };
+            text!(
+                "check that account is the one that signed in, and that {protocol} is enabled in the settings of Gmail and by its \
+                 administrator{en}",
+                "vérifiez que le compte est bien celui qui s'est connecté, et que {protocol} est activé dans les réglages de Gmail \
+                 et par son administrateur{fr}"
+            )
+        }
+        Some((Provider::Microsoft, false)) => text!(
+            "check account (the mailbox's address) and its licence, that {protocol} is enabled for it (Set-CASMailbox) and in the \
+             tenant, and what the application has been given: {protocol}.AccessAsApp with consent, New-ServicePrincipal with the \
+             object id of the enterprise application, Add-MailboxPermission; after many refusals Exchange goes on refusing for \
+             a while",
+            "vérifiez le compte (l'adresse de la boîte) et sa licence, que {protocol} y est activé (Set-CASMailbox) et dans le \
+             locataire, et ce que l'application a reçu : {protocol}.AccessAsApp avec consentement, New-ServicePrincipal avec \
+             l'id d'objet de l'application d'entreprise, Add-MailboxPermission ; après de nombreux refus, Exchange continue de \
+             refuser un moment"
+        ),
+        _ => text!(
+            "check account (the mailbox's address; a shared one must be open to whoever signed in) and its licence, that \
+             {protocol} is enabled for it (Set-CASMailbox) and in the tenant, and that {protocol}.AccessAsUser.All was consented \
+             to; after many refusals Exchange goes on refusing for a while",
+            "vérifiez le compte (l'adresse de la boîte ; une boîte partagée doit être ouverte à qui s'est connecté) et sa licence, \
+             que {protocol} y est activé (Set-CASMailbox) et dans le locataire, et que {protocol}.AccessAsUser.All a été \
+             consenti ; après de nombreux refus, Exchange continue de refuser un moment"
+        ),
+    }
+}
+
 /// The exchange ended on our side: the server refuses, or says what the mechanism does not allow.
 pub(super) fn no_agreement(host: &str, account: &str, error: &SaslError) -> SourceError {
     let Text { en, fr } = error.text();
@@ -120,3 +173,14 @@ pub(super) fn other_account(count: usize) -> Text {
         "{count} messages appartiennent à un autre compte que celui configuré ; ils restent tels quels"
     )
 }
+
+/// Some of Exchange's servers take no longer ones, characters.
+const LARGE_TOKEN: usize = 4096;
+const LARGE: (&str, &str) = (
+    "; a token of this length is known to be refused: fewer groups in its claims, or launcher = o365",
+    " ; un jeton de cette longueur est parfois refusé : moins de groupes dans ses attributs, ou lanceur = o365",
+);
+const DELEGATION: (&str, &str) = (
+    ", and that the service account has domain-wide delegation for https://mail.google.com/",
+    ", et que le compte de service a la délégation au niveau du domaine pour https://mail.google.com/",
+);

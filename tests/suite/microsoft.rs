@@ -50,7 +50,8 @@ impl Got {
 fn request(root: &str, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Got {
     let host = root.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host).unwrap();
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: Vec<String> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers = headers.concat();
     let length = body.len();
     let head = format!(
         "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n"
@@ -88,8 +89,8 @@ fn dechunked(mut rest: &[u8]) -> (Vec<u8>, bool) {
 
 fn form(fields: &[(&str, &str)]) -> String {
     let one = |(name, value): &(&str, &str)| {
-        let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        format!("{name}={value}")
+        let value: Vec<String> = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        format!("{name}={}", value.concat())
     };
     fields.iter().map(one).collect::<Vec<_>>().join("&")
 }
@@ -388,7 +389,7 @@ fn who_may_not_is_told_so_in_the_right_order() {
     fields.push(("claims", &claims));
     let with = Client { root: client.root.clone(), token: text(&token(&server, &fields).json(), "access_token") };
     assert_eq!(with.get(inbox).status, 200);
-    server.world().clock.advance(Duration::from_secs(3600));
+    server.world().clock.advance(Duration::from_hours(1));
     assert!(with.get(inbox).text().contains("Lifetime validation failed"));
 }
 

@@ -5,14 +5,17 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::SignatureScheme;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::google::{Answer, Redirect};
 use super::super::script::Script;
 use super::*;
-use crate::config::{Overrides, load_bytes};
+use crate::config::{Check, Overrides, TlsVersion, Trust, load_bytes};
 use crate::model::Digest;
 use crate::tls;
+use crate::tls::ca::TestCa;
 use crate::tls::material;
+use crate::tls::server::{ServerOptions, ServerTls};
 
 const CLIENT: &str = "11111111-2222-3333-4444-555555555555";
 const TENANT: &str = "99999999-8888-7777-6666-555555555555";
@@ -135,7 +138,7 @@ async fn a_renewal_always_says_for_what_and_takes_every_form_of_answer() {
         (r#"{"access_token":"a","expires_in":"4000"}"#, None, 4000),
         (r#"{"access_token":"a","refresh_token":""}"#, None, 3600),
         (r#"{"access_token":"a","expires_in":1799.9}"#, None, 1799),
-        (r#"{"access_token":"a","expires_in":60,"id_token":"broken"}"#, None, 60),
+        (r#"{"access_token":"a","expires_in":18446744073709551615,"id_token":"broken"}"#, None, 30 * 86400),
     ];
     let script = Script::json(&answers.map(|(body, ..)| (200, body))).await;
     let base = script.base.as_str();
@@ -178,20 +181,22 @@ async fn a_renewal_always_says_for_what_and_takes_every_form_of_answer() {
 
 #[tokio::test]
 async fn what_only_reads_is_renewed_by_the_larger_permission_where_that_one_was_consented_to() {
-    let consent = r#"{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}"#;
-    let revoked = r#"{"error":"invalid_grant","suberror":"bad_token","error_codes":[50173]}"#;
-    let narrow = r#"{"error":"invalid_scope","error_description":"refresh token missing requested scope"}"#;
-    let cases: [(&str, &[&str], &[&str], Option<u32>); 5] = [
+    const CONSENT: &str = r#"{"error":"invalid_grant","suberror":"consent_required","error_codes":[65001]}"#;
+    const REVOKED: &str = r#"{"error":"invalid_grant","suberror":"bad_token","error_codes":[50173]}"#;
+    const NARROW: &str = r#"{"error":"invalid_scope","error_description":"refresh token missing requested scope"}"#;
+    // options, answers, the scopes that are asked for, the number of the refusal
+    type Case = (&'static str, &'static [&'static str], &'static [&'static str], Option<u32>);
+    let cases: [Case; 5] = [
         ("", &[GRANTED], &["Mail.Read"], None),
-        ("", &[consent, GRANTED], &["Mail.Read", "Mail.ReadWrite"], None),
+        ("", &[CONSENT, GRANTED], &["Mail.Read", "Mail.ReadWrite"], None),
         (
             "account = a@b.fr\nmailbox = c@b.fr\n",
-            &[narrow, GRANTED],
+            &[NARROW, GRANTED],
             &["Mail.Read.Shared", "Mail.ReadWrite.Shared"],
             None,
         ),
-        ("", &[consent, consent], &["Mail.Read", "Mail.ReadWrite"], Some(65001)),
-        ("account = a@b.fr\nmailbox = A@b.fr\nafter = seen\n", &[revoked], &["Mail.ReadWrite"], Some(50173)),
+        ("", &[CONSENT, CONSENT], &["Mail.Read", "Mail.ReadWrite"], Some(65001)),
+        ("account = a@b.fr\nmailbox = A@b.fr\nafter = seen\n", &[REVOKED], &["Mail.ReadWrite"], Some(50173)),
     ];
     for (more, answers, asked, refused) in cases {
         let answers: Vec<_> = answers.iter().map(|body| (if *body == GRANTED { 200 } else { 400 }, *body)).collect();
@@ -278,7 +283,7 @@ async fn a_program_proves_itself_by_its_certificate() {
 async fn a_key_that_is_of_no_use_is_told_before_anything_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let (cert, _, _) = pair(dir.path());
-    let (_, other_dir) = ((), tempfile::tempdir().unwrap());
+    let other_dir = tempfile::tempdir().unwrap();
     let (_, other_key, _) = pair(other_dir.path());
     let elliptic = rcgen::KeyPair::generate().unwrap();
     let elliptic_cert = rcgen::CertificateParams::new(vec!["p".to_owned()]).unwrap().self_signed(&elliptic).unwrap();
@@ -482,7 +487,7 @@ async fn a_server_that_repeats_our_secrets_does_not_bring_them_anywhere() {
         said("got 1.AREFRESHed%2Ftoken"),
         said(&URL_SAFE_NO_PAD.encode("1.AREFRESHed/token")),
         said("is \\u0031.AREFRESHed/token ok"),
-        said(&format!("assertion eyJhbGciOiJQUzI1NiJ9.{}.{}", "x".repeat(40), "y".repeat(40))),
+        said(&format!("token:eyJhbGciOiJQUzI1NiJ9.{}.{}", "x".repeat(40), "y".repeat(40))),
         said("s3cret%2B%2F~value"),
     ];
     let script = Script::json(&bodies.each_ref().map(|body| (401, body.as_str()))).await;
@@ -553,4 +558,80 @@ async fn an_application_has_one_directory_and_a_person_signs_in_for_itself() {
     assert!(refusal.next == Next::SignIn && refusal.fault.text.en.contains("`pertuis login factures`"), "{refusal}");
     wanted.oauth = None;
     assert!(Authority::new(&wanted).unwrap_err().text.en.contains("without OAuth"));
+}
+
+/// A proxy that leads to one port, whatever it is asked for; what it heard before that.
+async fn proxy(to: u16, socks: bool) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let task = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // what it waits for, and what it says then
+        let talk: &[(usize, &[u8])] = if socks {
+            // the greeting, then name and password, then the name of the host and its port
+            &[(3, b"\x05\x02"), (12, b"\x01\x00"), (4 + 1 + 10 + 2, b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")]
+        } else {
+            &[(usize::MAX, b"HTTP/1.1 200 OK\r\n\r\n")]
+        };
+        let mut heard = Vec::new();
+        for (count, answer) in talk {
+            let before = heard.len();
+            while heard.len() - before < *count && !heard.ends_with(b"\r\n\r\n") {
+                heard.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer).await.unwrap();
+        }
+        let mut server = tokio::net::TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+        heard
+    });
+    (port, task)
+}
+
+#[tokio::test]
+async fn the_launchers_trust_and_proxy_hold_for_the_authorization_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::new(dir.path());
+    let pair = ca.good("login.test");
+    let server = || {
+        let versions = (TlsVersion::V12, TlsVersion::V13);
+        let (trust, key) = (Trust { check: Check::Off, ..Trust::default() }, Some(pair.key.as_path()));
+        ServerTls::build(&ServerOptions { trust: &trust, cert: &pair.cert, key, versions, resume: false }).unwrap()
+    };
+    let json = "Content-Type: application/json\r\n";
+    let trusted = format!("CAfile = {}\n", ca.cert.display());
+    for (scheme, socks, shown) in
+        [("http", false, "Proxy-Authorization: Basic bWU6cEBzcw=="), ("socks5", true, "\x01\x02me\x07p@ss123")]
+    {
+        let script = Script::over(&[("200 X", json, GRANTED)], Some(server())).await;
+        let (port, task) = proxy(script.port, socks).await;
+        let secret = if socks { "p%40ss123" } else { "p%40ss" };
+        let more = format!("{trusted}proxy = {scheme}://me:{secret}@127.0.0.1:{port}\n");
+        let authority = microsoft("o365", &format!("https://login.test:{}", script.port), &more);
+        authority.refresh(&Secret::new("refresh-1"), Resource::Graph, None).await.unwrap();
+        drop(authority);
+        let said = String::from_utf8_lossy(&task.await.unwrap()).into_owned();
+        assert!(said.to_lowercase().contains(&shown.to_lowercase()) && said.contains("login.test"), "{said:?}");
+    }
+    // nobody trusts this authority: nothing is said to it
+    let script = Script::over(&[("200 X", json, GRANTED)], Some(server())).await;
+    let (port, _task) = proxy(script.port, false).await;
+    let more = format!("CAfile = {}\nproxy = http://127.0.0.1:{port}\n", TestCa::new(dir.path()).cert.display());
+    let authority = microsoft("o365", &format!("https://login.test:{}", script.port), &more);
+    let refusal = authority.refresh(&Secret::new("refresh-1"), Resource::Graph, None).await.unwrap_err();
+    assert_eq!((refusal.fault.code, refusal.next), (Code::Tls, Next::Later(None)), "{refusal}");
+    assert!(
+        refusal.fault.text.fr.contains("autorité inconnue") && refusal.fault.text.fr.contains("pin = "),
+        "{refusal}"
+    );
+    assert!(script.asked().is_empty());
+    // a proxy that nobody answers at, and a name that does not exist
+    let more = format!("{trusted}proxy = http://127.0.0.1:1\n");
+    let refusal =
+        microsoft("o365", "https://login.test", &more).refresh(&Secret::new("r"), Resource::Graph, None).await;
+    assert_eq!(refusal.unwrap_err().fault.code, Code::Connect);
+    let refusal =
+        microsoft("o365", "https://login.invalid", &trusted).refresh(&Secret::new("r"), Resource::Graph, None).await;
+    let refusal = refusal.unwrap_err();
+    assert!(refusal.fault.code == Code::Resolve && refusal.fault.text.en.contains("login.invalid"), "{refusal}");
 }

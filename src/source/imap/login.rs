@@ -11,14 +11,14 @@ use super::trouble::{passing, words};
 use super::wire::Reply;
 use crate::config::Launcher;
 use crate::config::launcher::{Auth, Tls};
-use crate::model::{Code, Fault};
+use crate::model::Code;
 use crate::proto::imap::names;
 use crate::proto::imap::response::{Kind, Response, Status};
 use crate::proto::sasl::{self, Exchange, Mechanism};
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::source::trouble::{
-    connection, login_refused, no_agreement, no_password, no_randomness, no_tls, not_offered, turned_away,
+    connection, login_refused, no_agreement, no_randomness, no_tls, not_offered, token_refused, turned_away,
 };
 use crate::text;
 use crate::tls;
@@ -34,7 +34,7 @@ enum Way {
 
 impl Session {
     /// From the greeting to the login.
-    pub(super) async fn enter(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+    pub(super) async fn enter(&mut self, launcher: &Launcher, secret: &Secret) -> Result<(), SourceError> {
         let logged_in = self.greet().await?;
         if launcher.tls == Tls::StartTls {
             if logged_in {
@@ -42,7 +42,7 @@ impl Session {
             }
             self.start_tls(launcher).await?;
         }
-        if logged_in { Ok(()) } else { self.login(launcher).await }
+        if logged_in { Ok(()) } else { self.login(launcher, secret).await }
     }
 
     /// The greeting; `true` where the server has logged us in already.
@@ -80,13 +80,12 @@ impl Session {
         self.ask_capabilities().await
     }
 
-    async fn login(&mut self, launcher: &Launcher) -> Result<(), SourceError> {
+    async fn login(&mut self, launcher: &Launcher, secret: &Secret) -> Result<(), SourceError> {
         let account = launcher.account.as_deref().unwrap_or_default();
         let way = self.way_in(launcher.auth)?;
-        let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
         let reply = match way {
-            Way::Sasl(mechanism) => self.authenticate(mechanism, account, password).await?,
-            Way::Command => self.login_command(account, password).await?,
+            Way::Sasl(mechanism) => self.authenticate(mechanism, launcher, secret).await?,
+            Way::Command => self.login_command(account, secret).await?,
         };
         if reply.status.kind != Kind::Ok {
             return Err(self.login_refused(account, way, &reply.status));
@@ -111,7 +110,8 @@ impl Session {
             Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
             Auth::CramMd5 => Mechanism::CramMd5,
             Auth::ScramSha256 => Mechanism::ScramSha256,
-            Auth::XOAuth2 | Auth::OAuthBearer => return Err(not_yet()),
+            Auth::XOAuth2 => Mechanism::XOAuth2,
+            Auth::OAuthBearer => Mechanism::OAuthBearer,
         };
         let list: Vec<&str> = offered().collect();
         if list.contains(&asked.name()) {
@@ -125,11 +125,12 @@ impl Session {
     async fn authenticate(
         &mut self,
         mechanism: Mechanism,
-        account: &str,
-        password: &Secret,
+        launcher: &Launcher,
+        secret: &Secret,
     ) -> Result<Reply, SourceError> {
         let nonce = tls::nonce().ok_or_else(no_randomness)?;
-        let mut exchange = Exchange::new(mechanism, account, password, &nonce);
+        let account = launcher.account.as_deref().unwrap_or_default();
+        let mut exchange = Exchange::new(mechanism, account, secret, &nonce);
         let mut line = Zeroizing::new(format!("AUTHENTICATE {}", mechanism.name()));
         if self.has("SASL-IR")
             && let Some(first) = exchange.initial()
@@ -140,8 +141,13 @@ impl Session {
             line.push_str(&first);
         }
         let reply = self.wire.dialogue(&line, |challenge| Some(exchange.reply(challenge))).await?;
+        let reason = exchange.reason().map(|reason| self.wire.link.quoted(reason.as_bytes()));
         let outcome = exchange.outcome(reply.status.kind == Kind::Ok);
         outcome.map_err(|error| no_agreement(self.wire.host(), account, &error))?;
+        let (host, status) = (self.wire.host(), &reply.status);
+        if mechanism.takes_token() && status.kind == Kind::No && passing(host, status).is_none() {
+            return Err(token_refused(launcher, &words(status), reason, secret));
+        }
         Ok(reply)
     }
 
@@ -210,11 +216,6 @@ impl Session {
         let (host, said) = (self.wire.host(), &status.text);
         passing(host, status).unwrap_or_else(|| turned_away(host, said))
     }
-}
-
-fn not_yet() -> SourceError {
-    let text = text!("a login with OAuth: not in this version", "une connexion par OAuth : pas dans cette version");
-    SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
 /// RFC 8314, 7.3.

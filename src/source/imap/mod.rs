@@ -34,9 +34,11 @@ use crate::config::Launcher;
 use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::oauth::Resource;
 use crate::proto::imap::names;
 use crate::proto::imap::response::{Response, Value};
 use crate::proto::imap::sets::sets;
+use crate::source::bearer::{self, Bearer};
 use crate::source::trouble::other_account;
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::text;
@@ -47,6 +49,7 @@ pub struct Imap {
     launcher: Launcher,
     events: Events,
     patience: Duration,
+    tokens: Option<Box<dyn Bearer>>,
     session: Option<Session>,
     /// The folders that are read, as the server writes them; empty until they were found.
     read: Vec<String>,
@@ -65,6 +68,7 @@ impl Imap {
             launcher,
             events,
             patience: PATIENCE,
+            tokens: None,
             session: None,
             read: Vec::new(),
             seen: HashMap::new(),
@@ -80,12 +84,31 @@ impl Imap {
         self
     }
 
+    /// The same, with the tokens that `auth = xoauth2` and `oauthbearer` log in with.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: impl Bearer + 'static) -> Self {
+        self.tokens = Some(Box::new(tokens));
+        self
+    }
+
     async fn session(&mut self) -> Result<&mut Session, SourceError> {
         let session = match self.session.take() {
             Some(session) => session,
-            None => Session::open(&self.launcher, &self.events, self.patience).await?,
+            None => self.open().await?,
         };
         Ok(self.session.insert(session))
+    }
+
+    async fn open(&mut self) -> Result<Session, SourceError> {
+        let (launcher, tokens) = (&self.launcher, self.tokens.as_deref());
+        let secret = bearer::first(launcher, tokens, Resource::Imap).await?;
+        match Session::open(launcher, &secret, &self.events, self.patience).await {
+            Ok(session) => Ok(session),
+            Err(error) => {
+                let secret = bearer::another(tokens, Resource::Imap, &secret, error).await?;
+                Session::open(launcher, &secret, &self.events, self.patience).await
+            }
+        }
     }
 
     fn account(&self) -> &str {

@@ -41,12 +41,17 @@ pub(super) struct Selected {
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub(super) async fn open(launcher: &Launcher, events: &Events, patience: Duration) -> Result<Self, SourceError> {
+    /// Connects and logs in with `secret`: the password, or a token.
+    pub(super) async fn open(
+        launcher: &Launcher,
+        secret: &Secret,
+        events: &Events,
+        patience: Duration,
+    ) -> Result<Self, SourceError> {
         let mut wire = Wire::open(launcher, events, patience).await?;
-        wire.link.hide(launcher.password.as_ref().map_or("", Secret::reveal));
+        wire.link.hide(secret.reveal());
         let mut session = Self { wire, capabilities: BTreeSet::new(), selected: None, targets: HashMap::new() };
-        session.enter(launcher).await?;
+        session.enter(launcher, secret).await?;
         Ok(session)
     }
 

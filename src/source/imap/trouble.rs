@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use crate::model::Code;
 use crate::proto::imap::response::{Kind, Status};
 use crate::source::{SourceError, trouble};
+use crate::text;
 
 /// What a refused command means, where it means the same whatever the command was: `None` for a plain refusal.
 pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
@@ -17,11 +19,27 @@ pub(super) fn passing(host: &str, status: &Status) -> Option<SourceError> {
     if code == "LIMIT" || code == "THROTTLED" || SLOW_DOWN.iter().any(|words| lower.contains(words)) {
         return Some(trouble::slow_down(host, said, SLOW_DOWN_FOR));
     }
-    // RFC 5530, 3; "User is authenticated but not connected" is Exchange when a back end is away
-    if ["UNAVAILABLE", "INUSE", "SERVERBUG"].contains(&code) || lower.contains("authenticated but not connected") {
+    if lower.contains("authenticated but not connected") {
+        return Some(not_connected(host, said));
+    }
+    // RFC 5530, 3
+    if ["UNAVAILABLE", "INUSE", "SERVERBUG"].contains(&code) {
         return Some(trouble::away(host, said));
     }
     None
+}
+
+/// Exchange takes the login and not the mailbox: a back end is away, or the login is not one for this mailbox.
+fn not_connected(host: &str, said: &str) -> SourceError {
+    let text = text!(
+        "{host} admits the login, but not to the mailbox: {said}; if this lasts, the mailbox has another address or no licence, \
+         IMAP is disabled for it, or the application lacks the permission (IMAP.AccessAsUser.All; where it signs in itself \
+         Add-MailboxPermission)",
+        "{host} accepte l'identification, mais pas l'accès à la boîte : {said} ; si cela dure, la boîte a une autre adresse ou \
+         pas de licence, IMAP y est désactivé, ou l'application n'a pas l'autorisation (IMAP.AccessAsUser.All ; si elle se \
+         connecte elle-même, Add-MailboxPermission)"
+    );
+    trouble::connection(Code::Connect, text)
 }
 
 /// A command that was refused although nothing in the configuration can be the reason.
@@ -54,7 +72,6 @@ const SAID_LIMIT: usize = 300;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Code;
     use crate::proto::imap::response::Response;
 
     fn code(text: &str) -> Option<Code> {

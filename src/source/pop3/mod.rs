@@ -29,7 +29,9 @@ use crate::config::Launcher;
 use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
+use crate::oauth::Resource;
 use crate::proto::pop3::status::Status;
+use crate::source::bearer::{self, Bearer};
 use crate::source::trouble::{connection, other_account, spool_fault};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
@@ -39,6 +41,7 @@ pub struct Pop3 {
     launcher: Launcher,
     events: Events,
     patience: Duration,
+    tokens: Option<Box<dyn Bearer>>,
     session: Option<Session>,
     /// A call is under way. Found set at the next call, it was dropped half-way and answers may still be on their way.
     in_call: bool,
@@ -49,13 +52,20 @@ pub struct Pop3 {
 impl Pop3 {
     /// The mailbox that `launcher` names. Nothing is opened yet.
     pub fn new(launcher: Launcher, events: Events) -> Self {
-        Self { launcher, events, patience: PATIENCE, session: None, in_call: false, marked: false }
+        Self { launcher, events, patience: PATIENCE, tokens: None, session: None, in_call: false, marked: false }
     }
 
     /// The same, giving up on a server that has not answered for `patience` (60 seconds else).
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// The same, with the tokens that `auth = xoauth2` and `oauthbearer` log in with.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: impl Bearer + 'static) -> Self {
+        self.tokens = Some(Box::new(tokens));
         self
     }
 
@@ -77,9 +87,21 @@ impl Pop3 {
             Some(session) => session,
             // its marks are lost: a new session would end well and delete nothing of it
             None if self.marked => return Err(self.lost()),
-            None => Session::open(&self.launcher, self.patience).await?,
+            None => self.open().await?,
         };
         Ok(self.session.insert(session))
+    }
+
+    async fn open(&mut self) -> Result<Session, SourceError> {
+        let (launcher, tokens) = (&self.launcher, self.tokens.as_deref());
+        let secret = bearer::first(launcher, tokens, Resource::Pop).await?;
+        match Session::open(launcher, &secret, self.patience).await {
+            Ok(session) => Ok(session),
+            Err(error) => {
+                let secret = bearer::another(tokens, Resource::Pop, &secret, error).await?;
+                Session::open(launcher, &secret, self.patience).await
+            }
+        }
     }
 
     async fn try_count(&mut self) -> Result<u64, SourceError> {

@@ -25,7 +25,7 @@ use crate::proto::sasl::{self, Exchange, Mechanism};
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::source::trouble::{
-    login_refused, no_agreement, no_password, no_randomness, no_tls, not_offered, turned_away,
+    login_refused, no_agreement, no_randomness, no_tls, not_offered, token_refused, turned_away,
 };
 use crate::text;
 use crate::tls;
@@ -51,8 +51,8 @@ enum Way {
 }
 
 impl Session {
-    /// Connects and logs in.
-    pub(super) async fn open(launcher: &Launcher, patience: Duration) -> Result<Self, SourceError> {
+    /// Connects and logs in with `secret`: the password, or a token.
+    pub(super) async fn open(launcher: &Launcher, secret: &Secret, patience: Duration) -> Result<Self, SourceError> {
         let wire = Wire::open(launcher, patience).await?;
         let capabilities = Capabilities::default();
         let mut session = Self { wire, capabilities, mailbox: None, deleted: HashSet::new() };
@@ -63,7 +63,7 @@ impl Session {
             // the greeting came in clear: its timestamp may be anybody's
             stamp = None;
         }
-        session.login(launcher, stamp.as_deref()).await?;
+        session.login(launcher, secret, stamp.as_deref()).await?;
         if session.capabilities.known {
             session.ask_capabilities().await?; // some have more to offer now (RFC 2449, 5)
         }
@@ -107,19 +107,15 @@ impl Session {
         self.ask_capabilities().await
     }
 
-    async fn login(&mut self, launcher: &Launcher, stamp: Option<&str>) -> Result<(), SourceError> {
+    async fn login(&mut self, launcher: &Launcher, password: &Secret, stamp: Option<&str>) -> Result<(), SourceError> {
         let account = launcher.account.as_deref().unwrap_or_default();
-        if launcher.auth.is_oauth() {
-            return Err(not_yet());
-        }
-        let Some(password) = &launcher.password else { return Err(no_password(launcher)) };
         if [account, password.reveal()].iter().any(|text| text.contains(['\r', '\n', '\0'])) {
             return Err(line_end(launcher));
         }
         self.wire.link.hide(password.reveal());
         let way = self.way_in(launcher.auth, launcher.tls != Tls::None, stamp.is_some())?;
         let status = match (way, stamp) {
-            (Way::Sasl(mechanism), _) => self.authenticate(mechanism, account, password).await?,
+            (Way::Sasl(mechanism), _) => self.authenticate(mechanism, launcher, password).await?,
             (Way::Apop, Some(stamp)) => {
                 let digest = apop(stamp, password);
                 self.wire.command(&format!("APOP {account} {digest}")).await?
@@ -141,7 +137,8 @@ impl Session {
             Auth::Plain => return Ok(Way::Sasl(Mechanism::Plain)),
             Auth::CramMd5 => Mechanism::CramMd5,
             Auth::ScramSha256 => Mechanism::ScramSha256,
-            Auth::XOAuth2 | Auth::OAuthBearer => return Err(not_yet()),
+            Auth::XOAuth2 => Mechanism::XOAuth2,
+            Auth::OAuthBearer => Mechanism::OAuthBearer,
         };
         let is_offered = offered.iter().any(|name| name.eq_ignore_ascii_case(mechanism.name()));
         if is_offered { Ok(Way::Sasl(mechanism)) } else { Err(self.not_offered(mechanism.name())) }
@@ -168,19 +165,22 @@ impl Session {
         self.wire.command(&Zeroizing::new(format!("PASS {}", password.reveal()))).await
     }
 
-    /// AUTH, with the first message in the command where it fits in (RFC 5034, 4).
+    /// AUTH, with the first message in the command where it fits in (RFC 5034, 4); a token never does, and Exchange ends
+    /// a connection on which it is tried.
     async fn authenticate(
         &mut self,
         mechanism: Mechanism,
-        account: &str,
-        password: &Secret,
+        launcher: &Launcher,
+        secret: &Secret,
     ) -> Result<Status, SourceError> {
         let nonce = tls::nonce().ok_or_else(no_randomness)?;
-        let mut exchange = Exchange::new(mechanism, account, password, &nonce);
+        let account = launcher.account.as_deref().unwrap_or_default();
+        let mut exchange = Exchange::new(mechanism, account, secret, &nonce);
         let mut line = Zeroizing::new(format!("AUTH {}", mechanism.name()));
         let room = LINE_LIMIT - line.len() - 1;
         // base64 makes four of three
-        if account.len() + password.reveal().len() + SCRAM_EXTRA < room / 4 * 3
+        if !mechanism.takes_token()
+            && account.len() + secret.reveal().len() + SCRAM_EXTRA < room / 4 * 3
             && let Some(first) = exchange.initial()
         {
             let first = sasl::encode(&first);
@@ -194,8 +194,12 @@ impl Session {
             self.wire.link.hide(&answer);
             status = self.wire.command(&answer).await?;
         }
+        let reason = exchange.reason().map(|reason| self.wire.link.quoted(reason.as_bytes()));
         let outcome = exchange.outcome(status.is_ok());
         outcome.map_err(|error| no_agreement(self.wire.host(), account, &error))?;
+        if mechanism.takes_token() && !status.is_ok() && passing(self.wire.host(), &status, None).is_none() {
+            return Err(token_refused(launcher, &words(&status), reason, secret));
+        }
         Ok(status)
     }
 
@@ -222,11 +226,6 @@ fn line_end(launcher: &Launcher) -> SourceError {
         "[{name}] : le compte ou le mot de passe contient une fin de ligne, impossible dans une commande POP3"
     );
     SourceError::Credentials(Fault::new(Code::Credentials, text))
-}
-
-fn not_yet() -> SourceError {
-    let text = text!("a login with OAuth: not in this version", "une connexion par OAuth : pas dans cette version");
-    SourceError::Mailbox(Fault::new(Code::Config, text))
 }
 
 /// RFC 8314, 7.3.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use pertuis::model::Digest;
 use serde_json::Value;
@@ -127,6 +128,7 @@ pub(crate) struct Login {
     child: Child,
     pub(crate) said: Lines,
     pub(crate) user_code: String,
+    ends: Vec<JoinHandle<()>>,
 }
 
 impl Login {
@@ -138,14 +140,14 @@ impl Login {
     fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Lines::default();
-        said.and(child.stdout.take().unwrap());
-        said.and(child.stderr.take().unwrap());
-        Self { child, said, user_code: String::new() }
+        let ends = vec![said.and(child.stdout.take().unwrap()), said.and(child.stderr.take().unwrap())];
+        Self { child, said, user_code: String::new(), ends }
     }
 
     /// Waits for its end: its status and all that it said.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         let status = until("the end of login", || self.child.try_wait().unwrap());
+        self.ends.drain(..).for_each(|end| end.join().unwrap());
         (status, self.said.all())
     }
 }

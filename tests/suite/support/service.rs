@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -24,15 +25,15 @@ impl Lines {
         lines
     }
 
-    /// Hears this too.
-    pub(crate) fn and(&self, stream: impl Read + Send + 'static) {
+    /// Hears this too; the thread ends with the stream.
+    pub(crate) fn and(&self, stream: impl Read + Send + 'static) -> JoinHandle<()> {
         let heard = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 heard.0.0.lock().unwrap().push(line);
                 heard.0.1.notify_all();
             }
-        });
+        })
     }
 
     /// All that was heard so far.

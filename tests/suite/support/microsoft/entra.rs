@@ -109,7 +109,7 @@ pub(crate) enum Busy {
 }
 
 pub(super) struct DeviceCode {
-    device_code: String,
+    handle: String,
     pub(crate) user_code: String,
     client: String,
     tenant: String,
@@ -210,14 +210,14 @@ impl Entra {
 
     /// Everything that must appear nowhere in clear: tokens, device codes, the secrets of clients.
     pub(crate) fn secrets(&self) -> Vec<String> {
-        let codes = self.codes.iter().map(|code| code.device_code.clone());
+        let codes = self.codes.iter().map(|code| code.handle.clone());
         let own = self.apps.iter().flat_map(|app| app.secrets.iter().map(|(secret, _)| secret.clone()));
         codes.chain(own).chain(self.issued.all()).collect()
     }
 }
 
 /// A refusal on its way.
-type Refused = Box<Answer>;
+type Refused = Answer;
 
 /// Answers a request to the token endpoints.
 pub(super) fn answer(world: &mut World, asked: &Asked) -> Answer {
@@ -228,7 +228,7 @@ pub(super) fn answer(world: &mut World, asked: &Asked) -> Answer {
         [tenant, "oauth2", "v2.0", "token"] => token(world, asked, tenant),
         _ => return Answer::new(404, "text/html", "<html><body>404</body></html>"),
     };
-    let answer = outcome.unwrap_or_else(|refused| *refused);
+    let answer = outcome.unwrap_or_else(|refused| refused);
     answer
         .with("Cache-Control", "no-store, no-cache")
         .with("Pragma", "no-cache")
@@ -263,7 +263,7 @@ fn device_code(world: &mut World, asked: &Asked, tenant: &str) -> Result<Answer,
     let until = world.clock.seconds() + entra.code_ttl;
     let (tenant, polls) = (tenant.to_owned(), (None, entra.interval));
     let state = CodeState::Pending;
-    entra.codes.push(DeviceCode { device_code: code, user_code, client, tenant, scopes, until, polls, state });
+    entra.codes.push(DeviceCode { handle: code, user_code, client, tenant, scopes, until, polls, state });
     Ok(Answer::new(200, MEDIA_TYPE, body))
 }
 
@@ -317,9 +317,9 @@ fn token(world: &mut World, asked: &Asked, tenant: &str) -> Result<Answer, Refus
         Some(Busy::Throttled(wait)) => {
             let text = "Throttled. Please retry later.";
             let refused = refuse(world, 429, "temporarily_unavailable", Some(90033), text, &[]);
-            return Err(Box::new(refused.with("Retry-After", wait)));
+            return Err(refused.with("Retry-After", wait));
         }
-        Some(Busy::Page) => return Err(Box::new(Answer::new(503, "text/html", "<html>Service Unavailable</html>"))),
+        Some(Busy::Page) => return Err(Answer::new(503, "text/html", "<html>Service Unavailable</html>")),
         None => {}
     }
     let (form, client) = opening(world, asked, tenant)?;
@@ -342,7 +342,7 @@ fn by_device_code(world: &mut World, form: &Fields, client: &str, tenant: &str) 
         .entra
         .codes
         .iter()
-        .position(|code| code.device_code == *asked && code.client == client && code.tenant == tenant);
+        .position(|code| code.handle == *asked && code.client == client && code.tenant == tenant);
     let Some(at) = found else {
         let text = "The provided value for the input parameter 'device_code' is not valid.";
         return Err(refuse(world, 400, "bad_verification_code", Some(70018), text, &[]));
@@ -353,7 +353,7 @@ fn by_device_code(world: &mut World, form: &Fields, client: &str, tenant: &str) 
     code.polls.0 = Some(now + code.polls.1);
     if early && slow_down {
         let body = object(&[("error", json!("slow_down")), ("error_description", json!("Too many requests."))]);
-        return Err(Box::new(Answer::new(400, MEDIA_TYPE, body)));
+        return Err(Answer::new(400, MEDIA_TYPE, body));
     }
     let until = code.until;
     let upn = match &code.state {
@@ -581,7 +581,7 @@ fn refuse(world: &World, status: u16, error: &str, code: Option<u32>, text: &str
         ("error_uri", json!(format!("https://login.microsoftonline.com/error?code={code}"))),
     ];
     fields.extend(extra.iter().map(|(name, value)| (*name, Value::from(*value))));
-    Box::new(Answer::new(status, MEDIA_TYPE, object(&fields)))
+    Answer::new(status, MEDIA_TYPE, object(&fields))
 }
 
 /// Nine letters and digits that cannot be mistaken for one another.

@@ -108,7 +108,7 @@ pub(super) const BAD_REQUEST: Wrong = (400, "BadRequest", "Resource not found fo
 pub(super) fn answer(world: &mut World, asked: &Asked) -> Answer {
     let fault = world.faults.of(asked);
     let replaced = fault.as_ref().and_then(|fault| faults::instead(world, asked, fault));
-    let answer = replaced.unwrap_or_else(|| truth(world, asked).unwrap_or_else(|refused| *refused));
+    let answer = replaced.unwrap_or_else(|| truth(world, asked).unwrap_or_else(|refused| refused));
     let answer = match &fault {
         Some(fault) => faults::on_the_way(answer, fault),
         None => answer,
@@ -125,13 +125,13 @@ pub(super) fn answer(world: &mut World, asked: &Asked) -> Answer {
 }
 
 /// A refusal on its way.
-type Refused = Box<Answer>;
+type Refused = Answer;
 
 fn truth(world: &mut World, asked: &Asked) -> Result<Answer, Refused> {
     let path = segments(asked);
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
     let Some((&"v1.0", rest)) = path.split_first() else {
-        return Err(Box::new(refuse(world, asked, 404, "ResourceNotFound", "Invalid version.")));
+        return Err(refuse(world, asked, 404, "ResourceNotFound", "Invalid version."));
     };
     if rest == ["$batch"] {
         return batch(world, asked);
@@ -139,7 +139,7 @@ fn truth(world: &mut World, asked: &Asked) -> Result<Answer, Refused> {
     let (who, rest) = match rest {
         ["me", rest @ ..] => (None, rest),
         ["users", who, rest @ ..] => (Some(*who), rest),
-        _ => return Err(Box::new(refuse(world, asked, BAD_REQUEST.0, BAD_REQUEST.1, BAD_REQUEST.2))),
+        _ => return Err(refuse(world, asked, BAD_REQUEST.0, BAD_REQUEST.1, BAD_REQUEST.2)),
     };
     let access = match foreign(world, asked) {
         Some(access) => access,
@@ -207,7 +207,7 @@ fn authenticated(world: &World, asked: &Asked) -> Result<super::tokens::Access, 
         let w = "Bearer realm=\"\", authorization_uri=\"https://login.microsoftonline.com/common/oauth2/authorize\", \
                  client_id=\"00000003-0000-0000-c000-000000000000\"";
         let answer = refuse(world, asked, 401, "InvalidAuthenticationToken", message);
-        Box::new(answer.with("WWW-Authenticate", format!("{w}{more}")))
+        answer.with("WWW-Authenticate", format!("{w}{more}"))
     };
     let token = asked.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     if token.is_empty() {
@@ -246,7 +246,7 @@ fn authorised(
     access: &super::tokens::Access,
     who: Option<&str>,
 ) -> Result<(usize, Vec<String>), Refused> {
-    let refuse = |(status, code, message): Wrong| Box::new(refuse(world, asked, status, code, message));
+    let refuse = |(status, code, message): Wrong| refuse(world, asked, status, code, message);
     let upn = match (who, &access.upn) {
         (Some(who), _) => who.to_owned(),
         (None, Some(upn)) => upn.clone(),
@@ -274,7 +274,7 @@ fn authorised(
             return Err(refuse(no_mailbox(world)));
         }
         let message = format!("The requested user '{upn}' is invalid.");
-        return Err(Box::new(self::refuse(world, asked, 404, "ErrorInvalidUser", &message)));
+        return Err(self::refuse(world, asked, 404, "ErrorInvalidUser", &message));
     };
     let mailbox = &world.graph.mailboxes[found];
     if mailbox.absent {
@@ -302,7 +302,7 @@ fn throttled(world: &mut World, asked: &Asked, client: &str, mailbox: usize) -> 
     if world.records.in_flight() > 4 {
         let message = "Application is over its MailboxConcurrency limit.";
         let answer = refuse(world, asked, 429, "ApplicationThrottled", message);
-        return Err(Box::new(answer.with("Retry-After", "1")));
+        return Err(answer.with("Retry-After", "1"));
     }
     let now = world.clock.seconds();
     let times = world.graph.asked.entry((client.to_owned(), mailbox)).or_default();
@@ -312,7 +312,7 @@ fn throttled(world: &mut World, asked: &Asked, client: &str, mailbox: usize) -> 
     }
     if times.len() > 10_000 {
         let answer = error(asked, 429, "TooManyRequests", "Please retry again later.", Some("429"), world);
-        return Err(Box::new(answer.with("Retry-After", "2.128")));
+        return Err(answer.with("Retry-After", "2.128"));
     }
     Ok(())
 }
@@ -326,7 +326,7 @@ fn batch(world: &mut World, asked: &Asked) -> Result<Answer, Refused> {
     if asked.method != "POST" || requests.is_empty() || requests.len() > 20 || ids.len() != requests.len() || !relative
     {
         let message = "Number of batch request steps must be between 1 and 20, with unique ids and relative urls.";
-        return Err(Box::new(refuse(world, asked, 400, "BadRequest", message)));
+        return Err(refuse(world, asked, 400, "BadRequest", message));
     }
     let mut statuses: HashMap<String, u16> = HashMap::new();
     let mut responses = Vec::new();

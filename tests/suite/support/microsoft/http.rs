@@ -103,11 +103,9 @@ impl Answer {
 
     /// The bytes of an answer that only the end of the connection ends.
     fn raw(&self, upto: usize) -> Vec<u8> {
-        let mut raw = format!("HTTP/1.1 {} OK\r\nConnection: close\r\n", self.status);
-        for (name, value) in &self.headers {
-            raw += &format!("{name}: {value}\r\n");
-        }
-        let mut raw = (raw + "\r\n").into_bytes();
+        let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let head = format!("HTTP/1.1 {} OK\r\nConnection: close\r\n{}\r\n", self.status, headers.concat());
+        let mut raw = head.into_bytes();
         raw.extend_from_slice(&self.body[..upto.min(self.body.len())]);
         raw
     }

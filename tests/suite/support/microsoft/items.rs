@@ -150,7 +150,7 @@ fn page(call: &mut Call<'_>, all: usize, skip: usize, top: usize) -> (usize, Opt
     let quirks = &mut call.world.faults.quirks;
     let left = all.saturating_sub(skip);
     quirks.pages += 1;
-    if left > 0 && quirks.empty_pages > 0 && quirks.pages % quirks.empty_pages == 0 {
+    if left > 0 && quirks.empty_pages > 0 && quirks.pages.is_multiple_of(quirks.empty_pages) {
         return (0, Some(skip));
     }
     let count = if quirks.short_pages && left > 1 { left.min(top).div_ceil(2) } else { left.min(top) };
@@ -158,7 +158,7 @@ fn page(call: &mut Call<'_>, all: usize, skip: usize, top: usize) -> (usize, Opt
         return (count, None);
     }
     quirks.links += 1;
-    if quirks.lost_next_links > 0 && quirks.links % quirks.lost_next_links == 0 {
+    if quirks.lost_next_links > 0 && quirks.links.is_multiple_of(quirks.lost_next_links) {
         return (count, None);
     }
     (count, Some(skip + count + if quirks.skip_gap { top } else { 0 }))
@@ -199,9 +199,9 @@ pub(super) fn message(call: &mut Call<'_>, id: &str, deed: &[&str], more: &[&str
         ("DELETE", []) => {
             let bin = call.seen().folder("deleteditems");
             if find(call, number).folder == bin {
-                call.mailbox().erase(number)
+                call.mailbox().erase(number);
             } else {
-                call.mailbox().relocate(number, bin)
+                call.mailbox().relocate(number, bin);
             }
             Answer::new(204, "text/plain", "")
         }

@@ -225,7 +225,8 @@ impl Mailbox {
     /// The id of a folder.
     pub(crate) fn folder_id(&self, folder: usize) -> String {
         let number = u8::try_from(folder).unwrap();
-        format!("AQMkA{}", URL_SAFE.encode([0xFB, 0xEF, self.number, 1, 0x2E, number]))
+        let store = [[0xFB, 0xEF, self.number], [0; 3], [1, 12, 0], [0, 0x2E, number]].concat();
+        format!("AQMkADYAAAIB{}", URL_SAFE.encode(store))
     }
 
     /// The id of a message, of the kind that was asked for.

@@ -110,7 +110,7 @@ impl Microsoft {
         };
         let world = Arc::new(Mutex::new(world));
         let shared = Arc::clone(&world);
-        let address = http::serve(move |asked| answer(&shared, asked));
+        let address = http::serve(move |asked| answer(&shared, &asked));
         world.lock().unwrap().root = format!("http://{address}");
         Self { address, world }
     }
@@ -140,11 +140,11 @@ impl Microsoft {
 }
 
 /// One request, from its first byte to the last of its answer.
-fn answer(world: &Arc<Mutex<World>>, asked: Asked) -> Answer {
+fn answer(world: &Arc<Mutex<World>>, asked: &Asked) -> Answer {
     let mut open = world.lock().unwrap();
-    let number = open.records.begin(&asked);
+    let number = open.records.begin(asked);
     let mut answer =
-        if open.records.is_login(number) { entra::answer(&mut open, &asked) } else { graph::answer(&mut open, &asked) };
+        if open.records.is_login(number) { entra::answer(&mut open, asked) } else { graph::answer(&mut open, asked) };
     open.records.decided(number, &answer);
     answer.delay += open.faults.latency;
     let (world, held) = (Arc::clone(world), answer.held.take());

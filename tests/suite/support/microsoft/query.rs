@@ -143,7 +143,7 @@ impl Clause {
     }
 
     fn fits(&self, message: &Message) -> Result<bool, Wrong> {
-        match self.property.as_str() {
+        Ok(match self.property.as_str() {
             "isRead" => self.compare(&message.is_read, &flag(&self.value)?),
             "hasAttachments" => self.compare(&message.head.has_attachments, &flag(&self.value)?),
             "receivedDateTime" => self.compare(&seconds(message.received), &seconds(time(&self.value)?)),
@@ -155,19 +155,19 @@ impl Clause {
                 let from = message.head.from.first().map(|(_, address)| address.to_lowercase()).unwrap_or_default();
                 self.compare(&from, &quoted(&self.value)?.to_lowercase())
             }
-            _ => Err(INVALID_FILTER),
-        }
+            _ => return Err(INVALID_FILTER),
+        })
     }
 
-    fn compare<T: PartialOrd>(&self, own: &T, other: &T) -> Result<bool, Wrong> {
-        Ok(match self.operator.as_str() {
+    fn compare<T: PartialOrd>(&self, own: &T, other: &T) -> bool {
+        match self.operator.as_str() {
             "eq" => own == other,
             "ne" => own != other,
             "ge" => own >= other,
             "gt" => own > other,
             "le" => own <= other,
             _ => own < other,
-        })
+        }
     }
 }
 

@@ -67,8 +67,8 @@ fn round(call: &mut Call<'_>, id: &str, token: Token) -> Answer {
         Ok(since) => since,
         Err(wrong) => return call.refuse(wrong),
     };
-    let preferred = call.asked.list("prefer").into_iter();
-    let preferred = preferred.filter_map(|one| one.strip_prefix("odata.maxpagesize=")?.parse().ok()).next();
+    let mut preferred = call.asked.list("prefer").into_iter();
+    let preferred = preferred.find_map(|one| one.strip_prefix("odata.maxpagesize=")?.parse().ok());
     let size = preferred.unwrap_or_else(|| call.query.top().unwrap_or(10));
     let largest = call.world.faults.quirks.delta_page;
     let size = if largest > 0 { size.min(largest) } else { size };

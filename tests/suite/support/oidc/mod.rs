@@ -41,7 +41,7 @@ impl Default for Lifetimes {
 }
 
 impl Oidc {
-    /// Starts one that grants `scopes` besides those of OpenID; `None` where its packages are missing, which is said,
+    /// Starts one that grants `scopes` besides those that every sign-in asks for; `None` where its packages are missing, which is said,
     /// and is a failure under `tests/run`.
     pub(crate) fn start(scopes: &[&str], lifetimes: Lifetimes) -> Option<Self> {
         let folder = installed()?;
