@@ -49,6 +49,16 @@ pub(super) struct Listing<'a> {
     found: Vec<Listed>,
 }
 
+/// What a moment brought.
+struct Swept {
+    /// When the youngest message of its first page was received.
+    first: Option<Timestamp>,
+    /// And the youngest behind its links.
+    linked: Option<Timestamp>,
+    /// There are messages on its first page, none with a date.
+    undated: bool,
+}
+
 impl<'a> Listing<'a> {
     /// Those of `folder` that were received since `since`, and with `unseen` only those that are not marked as read.
     pub(super) fn new(
@@ -85,32 +95,33 @@ impl<'a> Listing<'a> {
         // whether something was received at `from`; whether nothing more was at the moment before it
         let (mut held, mut stepped, mut asked) = (false, false, 1);
         loop {
-            let (first, linked) = self.sweep(from).await?;
-            let empty = first.is_none();
+            let Swept { first, linked, undated } = self.sweep(from).await?;
+            let empty = first.is_none() && !undated;
             if let Some(latest) = first.filter(|latest| *latest > from) {
                 (from, held, stepped, asked) = (latest, true, false, 1);
             } else if empty && asked < ASKED && (held || linked.is_some()) {
                 // an empty page that cannot be, or that goes on: what is behind its link may have gaps
                 asked += 1;
-            } else if empty && stepped && linked.is_none() {
-                // nothing from the second after the last one on: the end, whatever links there were
+            } else if linked.is_none() && (undated || empty && stepped) {
+                // nothing from the second after the last one on, or nothing that has a date: the end, whatever links
+                // there were
                 return Ok(());
             } else {
-                let next = linked.filter(|_| empty).unwrap_or(from).max(after(from));
+                let next = linked.filter(|_| first.is_none()).unwrap_or(from).max(after(from));
                 (from, held, stepped, asked) = (next, false, true, 1);
             }
         }
     }
 
     /// The first page of what was received from `from` on; where that leads to no later moment, what is behind its links,
-    /// too. When the youngest message of either was received.
-    async fn sweep(&mut self, from: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SourceError> {
+    /// too.
+    async fn sweep(&mut self, from: Timestamp) -> Result<Swept, SourceError> {
         let page = self.page_from(from).await?;
-        // what is listed by its id alone was received now or later
-        let undated = Some(from).filter(|_| !page.value.is_empty());
-        let (first, mut linked) = (self.take(page.value).or(undated), None);
+        let held = !page.value.is_empty();
+        let (first, mut linked) = (self.take(page.value), None);
+        let undated = held && first.is_none();
         if first.is_some_and(|latest| latest > from) {
-            return Ok((first, linked));
+            return Ok(Swept { first, linked, undated });
         }
         let mut next = page.next;
         for _ in 0..LINKS {
@@ -126,7 +137,7 @@ impl<'a> Listing<'a> {
             // beyond this second, first pages are better
             next = page.next.filter(|_| linked.is_none_or(|latest| latest <= from));
         }
-        Ok((first, linked))
+        Ok(Swept { first, linked, undated })
     }
 
     /// When the youngest of them was received.

@@ -105,6 +105,12 @@ async fn a_damaged_message_is_listed_by_its_id_else_stepped_over_and_stops_no_ot
     let server = serve(folder.clone()).await;
     let discovery = graph(&server, "after = delete").discover(None).await.unwrap();
     assert_eq!(ids(&discovery), folder.ids());
+    // and none but those: no date tells where to go on
+    folder.messages.lock().unwrap().retain(|(id, ..)| folder.damaged.contains(id));
+    let before = server.all().len();
+    let discovery = graph(&server, "after = delete").discover(None).await.unwrap();
+    assert_eq!(ids(&discovery), folder.ids());
+    assert!(server.all().len() - before < 12, "{}", server.all().len() - before);
 }
 
 /// A folder that answers delta with `rounds`: the pages of each, by the token that is asked for.
