@@ -199,7 +199,6 @@ fn a_corrupt_message_ends_in_quarantine_with_its_reason_and_the_others_arrive() 
 }
 
 #[test]
-#[ignore = "long"]
 fn a_corrupt_message_in_a_folder_that_is_emptied_ends_in_quarantine_too() {
     a_corrupt_message("move archive");
 }
