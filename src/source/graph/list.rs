@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Voice;
 use super::client::{Client, Request};
 use super::folders::Folder;
-use super::json::{Entry, MailFolder, Page};
+use super::json::{Entry, MailFolder, Page, State};
 use super::trouble::Refusal;
 use crate::event::Level;
 use crate::source::SourceError;
@@ -47,6 +47,16 @@ pub(super) struct Listing<'a> {
     since: Option<Timestamp>,
     seen: HashSet<String>,
     found: Vec<Listed>,
+}
+
+/// What a moment brought.
+struct Swept {
+    /// When the youngest message of its first page was received.
+    first: Option<Timestamp>,
+    /// And the youngest behind its links.
+    linked: Option<Timestamp>,
+    /// There are messages on its first page, none with a date.
+    undated: bool,
 }
 
 impl<'a> Listing<'a> {
@@ -85,32 +95,33 @@ impl<'a> Listing<'a> {
         // whether something was received at `from`; whether nothing more was at the moment before it
         let (mut held, mut stepped, mut asked) = (false, false, 1);
         loop {
-            let (first, linked) = self.sweep(from).await?;
-            let empty = first.is_none();
+            let Swept { first, linked, undated } = self.sweep(from).await?;
+            let empty = first.is_none() && !undated;
             if let Some(latest) = first.filter(|latest| *latest > from) {
                 (from, held, stepped, asked) = (latest, true, false, 1);
             } else if empty && asked < ASKED && (held || linked.is_some()) {
                 // an empty page that cannot be, or that goes on: what is behind its link may have gaps
                 asked += 1;
-            } else if empty && stepped && linked.is_none() {
-                // nothing from the second after the last one on: the end, whatever links there were
+            } else if linked.is_none() && (undated || empty && stepped) {
+                // nothing from the second after the last one on, or nothing that has a date: the end, whatever links
+                // there were
                 return Ok(());
             } else {
-                let next = linked.filter(|_| empty).unwrap_or(from).max(after(from));
+                let next = linked.filter(|_| first.is_none()).unwrap_or(from).max(after(from));
                 (from, held, stepped, asked) = (next, false, true, 1);
             }
         }
     }
 
     /// The first page of what was received from `from` on; where that leads to no later moment, what is behind its links,
-    /// too. When the youngest message of either was received.
-    async fn sweep(&mut self, from: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SourceError> {
+    /// too.
+    async fn sweep(&mut self, from: Timestamp) -> Result<Swept, SourceError> {
         let page = self.page_from(from).await?;
-        // what is listed by its id alone was received now or later
-        let undated = Some(from).filter(|_| !page.value.is_empty());
-        let (first, mut linked) = (self.take(page.value).or(undated), None);
+        let held = !page.value.is_empty();
+        let (first, mut linked) = (self.take(page.value), None);
+        let undated = held && first.is_none();
         if first.is_some_and(|latest| latest > from) {
-            return Ok((first, linked));
+            return Ok(Swept { first, linked, undated });
         }
         let mut next = page.next;
         for _ in 0..LINKS {
@@ -126,7 +137,7 @@ impl<'a> Listing<'a> {
             // beyond this second, first pages are better
             next = page.next.filter(|_| linked.is_none_or(|latest| latest <= from));
         }
-        Ok((first, linked))
+        Ok(Swept { first, linked, undated })
     }
 
     /// When the youngest of them was received.
@@ -141,36 +152,42 @@ impl<'a> Listing<'a> {
         latest
     }
 
-    /// The first page from a moment on. One damaged message makes a whole page fail: then smaller ones are asked for, and
-    /// at last it is listed by its id alone.
+    /// The first page from a moment on. One damaged message makes a whole page fail: then ids alone are asked for, then
+    /// smaller pages, and at last it is stepped over.
     async fn page_from(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
-        for top in TOPS {
-            if let Ok(page) = self.ask(from, ENTRY, top, 0).await? {
-                return Ok(page);
-            }
+        let mut refusal = match self.ask(from, ENTRY, PAGE, 0).await? {
+            Ok(page) => return Ok(page),
+            Err(refusal) => refusal,
+        };
+        if let Ok(mut page) = self.ask(from, "id", PAGE, 0).await? {
+            self.date_the_last(&mut page.value).await?;
+            return Ok(page);
         }
-        let mut damaged = Vec::new();
-        let mut last = None;
-        for skip in 0..STEPS {
-            // the first one is known to be damaged
-            if skip > 0
-                && let Ok(mut page) = self.ask(from, ENTRY, 1, skip).await?
-            {
-                page.value.extend(damaged);
-                return Ok(page);
-            }
-            match self.ask(from, "id", 1, skip).await? {
-                Ok(page) => damaged.extend(page.value),
-                Err(refusal) => {
-                    self.stepped_over(from, &refusal);
-                    last = Some(refusal);
+        let smaller = SMALLER.iter().map(|top| (*top, 0));
+        for (top, skip) in smaller.chain((1..=STEPS).map(|skip| (1, skip))) {
+            match self.ask(from, ENTRY, top, skip).await? {
+                Ok(page) => {
+                    if skip > 0 {
+                        self.stepped_over(from, &refusal);
+                    }
+                    return Ok(page);
                 }
+                Err(refused) => refusal = refused,
             }
         }
-        match last {
-            Some(refusal) => Err(refusal.error()),
-            None => Ok(Page { value: damaged, next: None, delta: None }),
+        Err(refusal.error())
+    }
+
+    /// When the last of these was received that can be asked: from there it goes on.
+    async fn date_the_last(&self, entries: &mut [Entry]) -> Result<(), SourceError> {
+        for entry in entries.iter_mut().rev().take(usize::from(STEPS)) {
+            let request = self.client.get(&["messages", &entry.id], &format!("$select={ENTRY}"));
+            if let Ok(state) = self.client.json::<State>(&request).await? {
+                entry.received_date_time = state.received_date_time;
+                break;
+            }
         }
+        Ok(())
     }
 
     /// One page; inside, what fails for what is on it.
@@ -247,7 +264,7 @@ fn after(moment: Timestamp) -> Timestamp {
 pub(super) const ENTRY: &str = "id,receivedDateTime";
 /// Messages on a page, and on smaller ones where that fails.
 const PAGE: u16 = 500;
-const TOPS: [u16; 4] = [PAGE, 50, 10, 1];
+const SMALLER: [u16; 3] = [50, 10, 1];
 /// Damaged messages in a row that are stepped over.
 const STEPS: u16 = 20;
 /// How often an empty page that goes on is asked for again.

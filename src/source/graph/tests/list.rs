@@ -15,6 +15,14 @@ async fn serve(folder: Arc<Folder>) -> Server {
     Server::start(move |root, asked| match asked.path.as_str() {
         path if path.ends_with("/messages") => folder.page(root, asked),
         path if path.ends_with("/mailFolders/inbox") || path.ends_with("/AAMkINBOX") => Reply::json(&folder.as_json()),
+        path if path.contains("/messages/AAkAL") => {
+            let id = path.rsplit('/').next().unwrap().to_owned();
+            let received = folder.messages.lock().unwrap().iter().find(|(one, ..)| *one == id).unwrap().1.clone();
+            match folder.damaged.contains(&id) {
+                true => Reply::error(500, "ErrorContentConversionFailed", ""),
+                false => Reply::json(&json!({"id": id, "receivedDateTime": received})),
+            }
+        }
         path if path.ends_with("/archive") => {
             Reply::json(&json!({"id": "AAMkARCHIVE", "displayName": "Archive", "totalItemCount": 0}))
         }
@@ -97,6 +105,12 @@ async fn a_damaged_message_is_listed_by_its_id_else_stepped_over_and_stops_no_ot
     let server = serve(folder.clone()).await;
     let discovery = graph(&server, "after = delete").discover(None).await.unwrap();
     assert_eq!(ids(&discovery), folder.ids());
+    // and none but those: no date tells where to go on
+    folder.messages.lock().unwrap().retain(|(id, ..)| folder.damaged.contains(id));
+    let before = server.all().len();
+    let discovery = graph(&server, "after = delete").discover(None).await.unwrap();
+    assert_eq!(ids(&discovery), folder.ids());
+    assert!(server.all().len() - before < 12, "{}", server.all().len() - before);
 }
 
 /// A folder that answers delta with `rounds`: the pages of each, by the token that is asked for.
