@@ -175,9 +175,14 @@ impl Supervisor {
     /// Stops everything: launchers between two items, tunnels once their connections have ended, at the latest after
     /// `drain`; what is left then, or when `hurry` resolves, is aborted.
     pub async fn stop(mut self, drain: Duration, hurry: impl Future<Output = ()>) {
-        let children: Vec<Child> = self.launchers.into_iter().map(|(_, child)| child).collect();
+        self.stop_sections(drain, hurry).await;
+        self.alerts.end().await;
+    }
+
+    async fn stop_sections(&mut self, drain: Duration, hurry: impl Future<Output = ()>) {
+        let children: Vec<Child> = self.launchers.drain(..).map(|(_, child)| child).collect();
         children.iter().for_each(Child::ask);
-        for (_, running) in self.tunnels {
+        for (_, running) in self.tunnels.drain(..) {
             self.leaving.spawn(running.stop(drain));
         }
         let in_peace = async {

@@ -15,10 +15,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::launcher::Alert;
@@ -37,7 +38,8 @@ use outbox::{Outbox, Parcel};
 #[derive(Debug)]
 pub(super) struct Alerts {
     signs: Signs,
-    _stop: DropGuard,
+    task: JoinHandle<()>,
+    stop: DropGuard,
 }
 
 /// The way into the task.
@@ -67,8 +69,15 @@ impl Alerts {
         let (sender, receiver) = unbounded_channel();
         let stop = CancellationToken::new();
         let desk = Desk::open(state.join(FILE), events);
-        tokio::spawn(desk.run(receiver, stop.clone()));
-        Self { signs: Signs(sender), _stop: stop.drop_guard() }
+        let task = tokio::spawn(desk.run(receiver, stop.clone()));
+        Self { signs: Signs(sender), task, stop: stop.drop_guard() }
+    }
+
+    /// Ends the task, once what is on its way has arrived, or soon.
+    pub(super) async fn end(self) {
+        drop(self.stop);
+        // one that fell has nothing more to say
+        let _ = self.task.await;
     }
 
     /// Follows a configuration.
@@ -177,7 +186,7 @@ impl Desk {
             };
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.end().await,
                 Some(done) = self.sending.join_next() => self.done(done),
                 count = signs.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
@@ -188,6 +197,18 @@ impl Desk {
                 () = pause => {}
             }
         }
+    }
+
+    /// What is on its way when the service stops is waited for, so that the next run does not send it again.
+    async fn end(mut self) {
+        let ending = async {
+            while let Some(done) = self.sending.join_next().await {
+                self.done(done);
+            }
+        };
+        // what takes longer is sent again: rather twice than never
+        let _ = tokio::time::timeout(LAST_POSTS, ending).await;
+        self.save().await;
     }
 
     fn take(&mut self, sign: Sign) {
@@ -321,6 +342,8 @@ fn not_kept(path: &Path, error: &io::Error) -> Text {
     )
 }
 
+/// How long the end of the service waits for what is being sent.
+const LAST_POSTS: Duration = Duration::from_secs(3);
 const FILE: &str = "alerts.json";
 const BATCH: usize = 256;
 

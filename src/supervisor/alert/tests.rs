@@ -1,7 +1,6 @@
 //! The task with a scripted courier and a paused clock.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
 use tokio::time::sleep;
 
@@ -121,6 +120,21 @@ async fn what_a_dead_server_did_not_take_comes_when_it_is_back_also_after_a_rest
     assert_eq!(world.got(), [recovered(MAIL)]);
     let kept = read(&dir.path().join(FILE), &Events::nowhere());
     assert_eq!(kept, Kept::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_arrives_while_the_service_ends_is_not_sent_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::default();
+    let alerts = start(dir.path(), &world, &[MAIL]);
+    alerts.signs().note(&cycle(Some(Code::Folder)));
+    sleep(AFTER + Duration::from_secs(18)).await;
+    assert!(world.got().is_empty());
+    alerts.end().await;
+    assert_eq!(world.got(), [failing(MAIL)]);
+    let _alerts = start(dir.path(), &world, &[MAIL]);
+    pass(Duration::from_mins(1)).await;
+    assert!(world.got().is_empty(), "an alert was repeated after a restart");
 }
 
 #[tokio::test(start_paused = true)]
