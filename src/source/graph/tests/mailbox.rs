@@ -91,17 +91,22 @@ impl Folder {
         if !only_ids && shown.iter().any(|(id, ..)| self.damaged.contains(id)) {
             return Reply::error(500, "InternalServerError", "Error while processing response.");
         }
+        let dated = asked.param("$select").contains("receivedDateTime");
         let value: Vec<Value> = shown
             .iter()
-            .map(|(id, received, _)| json!({"@odata.etag": "W/\"1\"", "id": id, "receivedDateTime": received}))
+            .map(
+                |(id, received, _)| {
+                    if dated { json!({"id": id, "receivedDateTime": received}) } else { json!({"id": id}) }
+                },
+            )
             .collect();
         let gap = if self.quirks.skip_gap { 3 } else { 0 };
         let after = skip + length + gap;
         let lost = self.quirks.lost_next_link && number.is_multiple_of(2);
         let mut page = json!({"value": value});
         if skip + length < messages.len() && !lost {
-            let query =
-                ["$filter", "$orderby", "$top"].map(|name| format!("{name}={}", asked.param(name).replace(' ', "%20")));
+            let query = ["$select", "$filter", "$orderby", "$top"]
+                .map(|name| format!("{name}={}", asked.param(name).replace(' ', "%20")));
             page["@odata.nextLink"] = json!(format!("{root}/v1.0{}?{}&$skip={after}", asked.path, query.join("&")));
         }
         Reply::json(&page)
