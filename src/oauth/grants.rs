@@ -1,7 +1,7 @@
 //! The conversations with an authorization server: one request, one [`Grant`] or [`Refusal`].
 //!
 //! Not a store and not a loop: nothing is kept between two requests but the HTTP client, and who asks again, when, is the
-//! caller's ([`super::device`], [`super::tokens`]). Written by hand on reqwest: the crates for this throw away `error_codes`,
+//! caller's (`device`, `tokens`). Written by hand on reqwest: the crates for this throw away `error_codes`,
 //! `suberror` and the rest, which are what an administrator has to be told.
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The access tokens of a running program: which are at hand, when one is renewed, and by whom.
 //!
-//! Not the conversation with the authorization server, which is asked through [`Issuer`]. One rule shapes it: a refresh
+//! Not the conversation with the authorization server, which is asked through `Issuer`. One rule shapes it: a refresh
 //! token that is new is stored before the access token that came with it is given to anybody, so that whatever happens
 //! later, the newest one is not lost. A disk that is full therefore means no access token, and the new refresh token is
 //! kept in memory until it can be stored. What cannot be helped is the end of the program between the answer and the
