@@ -310,6 +310,18 @@ impl Session {
         Ok(self.take(resource, access))
     }
 
+    /// A refresh token is bad when it was refused twice: Microsoft is known to refuse a good one now and then, and to send
+    /// a person to a browser for that is worse than one more question.
+    async fn refresh(&self, token: &Secret, resource: Resource, claims: Option<&str>) -> Result<Grant, Refusal> {
+        match self.issuer.refresh(token, resource, claims).await {
+            Err(refusal) if refusal.error == "invalid_grant" => {
+                tokio::time::sleep(SECOND_QUESTION).await;
+                self.issuer.refresh(token, resource, claims).await
+            }
+            answer => answer,
+        }
+    }
+
     async fn ask(
         &self,
         refresh: Option<&Secret>,
@@ -320,7 +332,7 @@ impl Session {
         // before the question: the answer may take its time
         let asked = Deadline::now();
         let answer = match refresh {
-            Some(refresh) => self.issuer.refresh(refresh, resource, claims.as_deref()).await,
+            Some(refresh) => self.refresh(refresh, resource, claims.as_deref()).await,
             None => self.issuer.for_itself(resource, claims.as_deref()).await,
         };
         let grant = answer.map_err(|refusal| tokens.refusal(&refusal))?;
@@ -437,6 +449,8 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Before a refresh token that was refused is tried once more.
+const SECOND_QUESTION: Duration = Duration::from_secs(2);
 /// How long before its end a token is replaced: a tenth of its life, at most this,
 const AHEAD: Duration = Duration::from_mins(5);
 /// and at least this, which is also how long a token is good that is given to anybody.

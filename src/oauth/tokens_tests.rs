@@ -524,6 +524,19 @@ async fn a_program_that_signs_in_by_itself_keeps_nothing_on_disk() {
     assert!(!error.fault().text.en.contains("pertuis login"), "{error}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_refresh_token_that_is_refused_once_is_tried_once_more() {
+    for (times, good) in [(1, true), (2, false)] {
+        let bench = Bench::new();
+        let tokens = bench.tokens();
+        for _ in 0..times {
+            let refusal = Refusal { error: "invalid_grant".to_owned(), ..invalid_grant() };
+            bench.server.script().refusals.push_back(refusal);
+        }
+        assert_eq!((graph(&tokens).await.is_ok(), bench.server.count()), (good, 2));
+    }
+}
+
 #[tokio::test]
 async fn an_idle_sign_in_is_renewed_every_day_whatever_the_clock_was() {
     let bench = Bench::new();
