@@ -14,8 +14,8 @@
 //!      └────────────► event ────────► log line ────────► people, scripts
 //! ```
 //!
-//! Configuration, plans and items flow down; only events flow up. There is no global state, and no engine reads the
-//! ini file again.
+//! Configuration, plans and items flow down; only events flow up. There is no global state (but the count of
+//! requests under way at Microsoft, which all launchers of a process share), and no engine reads the ini file again.
 //!
 //! # Floors
 //!
@@ -43,7 +43,7 @@
 //!
 //! Bodies go from the socket to the spool through a fixed buffer; what parses them reads the spool as a stream.
 //! Tunnels run on a runtime of several threads; each launcher runs on a thread of its own, where blocking calls
-//! (SQLite, files) hold up nobody else.
+//! (SQLite, files) hold up nobody else, and stages and delivers on a second one, so that the server is read meanwhile.
 
 pub mod backoff;
 pub mod cli;
