@@ -111,7 +111,10 @@ impl<'a> Desk<'a> {
             Err(Ending::Output(error)) => return Err(error),
             Err(Ending::Fault(fault)) => fault,
             Err(Ending::Refusal(refusal)) => {
-                self.events.emit(refusal.event(name));
+                // where no server spoke, the last line says it all
+                if !refusal.error.is_empty() {
+                    self.events.emit(refusal.event(name));
+                }
                 refusal.fault
             }
         };
@@ -128,6 +131,7 @@ impl<'a> Desk<'a> {
             return Ok(works_by_itself(self.oauth, grant.expires_in));
         }
         let store = Store::open(&self.config.global.state, self.launcher)?;
+        store.prepare()?;
         let others = self.sharing(&store);
         self.announce(&others)?;
         let permissions = self.permissions(&others);

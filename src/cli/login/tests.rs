@@ -152,7 +152,8 @@ async fn nothing_is_stored_of_what_is_not_right() {
         assert!(!said.err.contains("refresh-1") && !said.out.contains("connecté :"), "{} {}", said.out, said.err);
         assert_eq!(said.events.len(), usize::from(status != 200));
         assert!(kept(&config, 0).is_none());
-        assert!(!state.path().join("tokens").exists());
+        let left = std::fs::read_dir(state.path().join("tokens")).unwrap().map(|entry| entry.unwrap().path());
+        assert!(left.into_iter().all(|path| path.extension().is_some_and(|extension| extension == "lock")));
     }
 }
 
@@ -212,6 +213,30 @@ async fn at_google_the_address_of_the_last_page_is_pasted() {
         (Some("4/0A"), Some("GOCSPX-1"))
     );
     assert_eq!(kept(&config, 0).unwrap().refresh.reveal(), "1//refresh");
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_said_before_anybody_is_sent_to_a_browser() {
+    let state = tempfile::tempdir().unwrap();
+    let script = Script::json(&[(200, CODE)]).await;
+    let config = config(state.path(), &o365("factures", &script.base, ""));
+    std::fs::write(state.path().join("tokens"), "in the place of a folder").unwrap();
+    let said = sign_in(&config, "factures", Lang::Fr, &Paper::default(), nothing()).await;
+    assert_eq!((said.code, said.out.as_str(), script.asked().len()), (1, "", 0));
+    assert!(said.err.contains("factures : ledger : ") && said.err.contains("`state` doit être"), "{}", said.err);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let forgot = run(&config, ("factures", true), &Events::nowhere(), Lang::En, &mut out, &mut err).unwrap();
+    assert_eq!((forgot, out.as_slice()), (1, &b""[..]), "that nobody had signed in is not known");
+}
+
+#[tokio::test]
+async fn what_no_server_said_is_said_once() {
+    let state = tempfile::tempdir().unwrap();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config = config(state.path(), &o365("factures", &format!("http://{closed}"), ""));
+    let said = sign_in(&config, "factures", Lang::Fr, &Paper::default(), nothing()).await;
+    assert_eq!((said.code, said.events.as_slice()), (1, &[][..]));
+    assert_eq!(said.err, "factures : connect : pas de connexion à 127.0.0.1 : connexion refusée\n");
 }
 
 #[test]
