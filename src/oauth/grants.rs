@@ -89,6 +89,21 @@ impl Authority {
         Ok(Self { name, account, oauth: Arc::new(oauth), graph, client })
     }
 
+    /// Whether the files with which the program proves who it is are of use; nobody is asked.
+    ///
+    /// # Errors
+    /// They are missing, or not what they should be (code `config`).
+    pub fn check_files(&self) -> Result<(), Fault> {
+        let now = SystemTime::now();
+        match &self.oauth.credential {
+            Credential::Person { .. } | Credential::Secret(_) => Ok(()),
+            Credential::Certificate { cert, key } => {
+                assertion::by_certificate((cert, key), &self.oauth.client_id, "", now).map(drop)
+            }
+            Credential::ServiceAccount(file) => assertion::by_service_account(file, "", "", "", now).map(drop),
+        }
+    }
+
     /// An access token for `resource` from a refresh token (RFC 6749, 6); `claims` (JSON) as the resource asked for them.
     ///
     /// # Errors
