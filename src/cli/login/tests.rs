@@ -176,18 +176,17 @@ async fn what_signs_in_by_itself_is_tried_and_needs_nobody() {
     assert!(forgot == 0 && String::from_utf8_lossy(&out).contains("nothing is kept"));
 }
 
-#[tokio::test]
-async fn at_google_the_address_of_the_last_page_is_pasted() {
-    let state = tempfile::tempdir().unwrap();
+/// A person signs in at Google and pastes the address of the last page; this is granted.
+async fn pasted(state: &Path, scope: &str) -> (Said, Config, Script) {
     let rest = format!(r#","refresh_token":"1//refresh","id_token":"{ID}""#);
-    let answer = granted("https://mail.google.com/ openid", &rest);
+    let answer = granted(scope, &rest);
     let script = Script::json(&[(200, &answer)]).await;
     let section = format!(
         "[gmail]\nlauncher = imap\nserver = imap.gmail.com\naccount = factures@contoso.fr\nauth = xoauth2\nclient_id = app\n\
          client_secret = GOCSPX-1\nauthority = {}\ndeliver = /tmp/gmail\n",
         script.base
     );
-    let config = config(state.path(), &section);
+    let config = config(state, &section);
     let (paper, (typist, typed)) = (Paper::default(), mpsc::unbounded_channel());
     let paste = async {
         let state = loop {
@@ -203,6 +202,13 @@ async fn at_google_the_address_of_the_last_page_is_pasted() {
         typist.send(format!("http://127.0.0.1:1/?state={state}&code=4%2F0A")).unwrap();
     };
     let (said, ()) = tokio::join!(sign_in(&config, "gmail", Lang::Fr, &paper, typed), paste);
+    (said, config, script)
+}
+
+#[tokio::test]
+async fn at_google_the_address_of_the_last_page_is_pasted() {
+    let state = tempfile::tempdir().unwrap();
+    let (said, config, script) = pasted(state.path(), "https://mail.google.com/ openid").await;
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.err.contains("ce n'est pas l'adresse de la dernière page"), "{}", said.err);
     assert!(said.err.contains("c'est la réponse à une autre connexion"), "{}", said.err);
@@ -237,6 +243,15 @@ async fn what_no_server_said_is_said_once() {
     let said = sign_in(&config, "factures", Lang::Fr, &Paper::default(), nothing()).await;
     assert_eq!((said.code, said.events.as_slice()), (1, &[][..]));
     assert_eq!(said.err, "factures : connect : pas de connexion à 127.0.0.1 : connexion refusée\n");
+}
+
+#[tokio::test]
+async fn at_google_a_box_that_was_not_ticked_leaves_what_was_there() {
+    let state = tempfile::tempdir().unwrap();
+    let (said, config, _) = pasted(state.path(), "openid").await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.err.contains("laisser cochée la case de Gmail"), "{}", said.err);
+    assert!(kept(&config, 0).is_none());
 }
 
 #[test]
