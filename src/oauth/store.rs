@@ -281,8 +281,8 @@ impl From<Record<'_>> for SignedIn {
     }
 }
 
-/// The command that helps.
-pub(super) fn login(launcher: &ServiceName) -> String {
+/// The command that signs `launcher` in, as it is typed.
+pub fn login(launcher: &ServiceName) -> String {
     let name = launcher.as_str();
     if name.contains(char::is_whitespace) {
         format!("pertuis login \"{name}\"")
