@@ -284,10 +284,13 @@ impl From<Record<'_>> for SignedIn {
 /// The command that signs `launcher` in, as it is typed.
 pub fn login(launcher: &ServiceName) -> String {
     let name = launcher.as_str();
-    if name.contains(char::is_whitespace) {
-        format!("pertuis login \"{name}\"")
-    } else {
+    if name.chars().all(|c| c.is_alphanumeric() || "-_.@+:/".contains(c)) {
         format!("pertuis login {name}")
+    } else if name.contains(['"', '$', '`', '\\', '!']) {
+        // what means something between double quotes
+        format!("pertuis login '{}'", name.replace('\'', r"'\''"))
+    } else {
+        format!("pertuis login \"{name}\"")
     }
 }
 
@@ -474,6 +477,22 @@ mod tests {
         }
         assert_ne!(name("a", ""), name("b", ""));
         assert!(!name("a/../b", account).contains(['/', '.']) && !name("a/../b", "").contains(['/', '.']));
+    }
+
+    #[test]
+    fn the_command_can_be_pasted_whatever_the_name() {
+        let cases = [
+            ("factures", "factures"),
+            ("réception-2", "réception-2"),
+            ("mes factures", "\"mes factures\""),
+            ("l'accueil", "\"l'accueil\""),
+            ("a&b;c", "\"a&b;c\""),
+            ("prix $", "'prix $'"),
+            ("l'\"autre\"", r#"'l'\''"autre"'"#),
+        ];
+        for (name, written) in cases {
+            assert_eq!(login(&ServiceName::new(name)), format!("pertuis login {written}"));
+        }
     }
 
     #[test]
