@@ -111,7 +111,10 @@ impl<'a> Desk<'a> {
             Err(Ending::Output(error)) => return Err(error),
             Err(Ending::Fault(fault)) => fault,
             Err(Ending::Refusal(refusal)) => {
-                self.events.emit(refusal.event(name));
+                // where no server spoke, the last line says it all
+                if !refusal.error.is_empty() {
+                    self.events.emit(refusal.event(name));
+                }
                 refusal.fault
             }
         };
@@ -128,6 +131,7 @@ impl<'a> Desk<'a> {
             return Ok(works_by_itself(self.oauth, grant.expires_in));
         }
         let store = Store::open(&self.config.global.state, self.launcher)?;
+        store.prepare()?;
         let others = self.sharing(&store);
         self.announce(&others)?;
         let permissions = self.permissions(&others);
@@ -138,7 +142,7 @@ impl<'a> Desk<'a> {
         let identity = grant.identity.clone().unwrap_or_default();
         self.check_account(&grant)?;
         let Some(refresh) = grant.refresh.clone() else { return Err(no_refresh_token(self.oauth.provider).into()) };
-        self.warn_of_missing(&permissions, &grant)?;
+        self.check_permissions(&permissions, &grant)?;
         let now = SystemTime::now();
         store.put(&SignedIn { refresh, identity, since: now, renewed: now })?;
         Ok(connected(&grant))
@@ -261,19 +265,23 @@ impl<'a> Desk<'a> {
         Err(other_account(&grant.names.join(", "), account).into())
     }
 
-    fn warn_of_missing(&mut self, permissions: &[String], grant: &Grant) -> io::Result<()> {
+    /// What an administrator of Microsoft's can still grant is warned of; at Google only another sign-in helps.
+    fn check_permissions(&mut self, permissions: &[String], grant: &Grant) -> Result<(), Ending> {
         let missing = scopes::missing(permissions, grant.scope.as_deref());
         if missing.is_empty() {
             return Ok(());
         }
         let (name, list) = (&self.launcher.name, missing.join(", "));
+        if self.oauth.provider == Provider::Google {
+            return Err(not_ticked(&list).into());
+        }
         let text = text!(
             "{name}: WARNING: not granted: {list}; add it to the registration's API permissions, have it consented to, and \
              sign in again",
             "{name} : ATTENTION : non accordé : {list} ; l'ajouter aux autorisations d'API de l'inscription, le faire \
              accorder, et se reconnecter"
         );
-        writeln!(self.err, "{}", text.get(self.lang))
+        Ok(writeln!(self.err, "{}", text.get(self.lang))?)
     }
 
     fn forget(&mut self) -> Result<Text, Ending> {
@@ -419,6 +427,16 @@ fn no_refresh_token(provider: Provider) -> Fault {
          `offline_access` forbidden, or the client of another type?",
         "{provider} n'a pas donné de jeton d'actualisation, la connexion ne durerait pas une heure : rien n'a été \
          enregistré ; `offline_access` est-il interdit, ou le client d'un autre type ?"
+    );
+    Fault::new(Code::Credentials, text)
+}
+
+fn not_ticked(scopes: &str) -> Fault {
+    let text = text!(
+        "Google did not grant {scopes}: nothing was stored; sign in again, and leave the box of Gmail ticked on the page that \
+         asks for your consent",
+        "Google n'a pas accordé {scopes} : rien n'a été enregistré ; recommencer, et laisser cochée la case de Gmail sur la \
+         page qui demande votre accord"
     );
     Fault::new(Code::Credentials, text)
 }

@@ -155,7 +155,7 @@ async fn rounds(launcher: &Launcher, env: &Env, stop: &CancellationToken, source
         let waiting = kept.as_deref_mut().filter(|_| launcher.idle);
         let news = tokio::select! {
             biased;
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return sign_in.settle().await,
             () = due.wait(waiting) => None,
             news = sign_in.news(refused) => Some(news),
         };
@@ -164,7 +164,7 @@ async fn rounds(launcher: &Launcher, env: &Env, stop: &CancellationToken, source
         let outcome = if let Some(News::Lost(fault)) = news {
             Outcome { report: Report::new(&launcher.name).failed(fault), next: Next::Credentials }
         } else {
-            sign_in.note();
+            sign_in.note(launcher, env);
             let mut source = before.unwrap_or_else(&source);
             let outcome = cycle(launcher, env, source.as_mut(), false, stop).await;
             kept = (outcome.report.error.is_none()).then_some(source);

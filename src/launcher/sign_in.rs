@@ -7,7 +7,7 @@
 use std::future::pending;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::Env;
 use crate::config::Launcher;
@@ -36,13 +36,29 @@ pub(super) enum News {
 impl SignIn {
     /// The one of `launcher`; what is wrong with it is for the cycle to say.
     pub(super) fn of(launcher: &Launcher, env: &Env) -> Self {
-        let tokens = launcher.oauth.as_ref().and_then(|_| env.tokens(launcher).ok());
-        Self { tokens: tokens.filter(Tokens::is_of_person), used: None, next: Instant::now() + OFTEN }
+        let mut sign_in = Self { tokens: None, used: None, next: Instant::now() + OFTEN };
+        sign_in.find(launcher, env);
+        sign_in
+    }
+
+    /// Files that were not there at the start (a share that is mounted later) are looked for again.
+    fn find(&mut self, launcher: &Launcher, env: &Env) {
+        if self.tokens.is_none() && launcher.oauth.as_ref().is_some_and(|oauth| oauth.credential.is_person()) {
+            self.tokens = env.tokens(launcher).ok();
+        }
     }
 
     /// A cycle begins.
-    pub(super) fn note(&mut self) {
+    pub(super) fn note(&mut self, launcher: &Launcher, env: &Env) {
+        self.find(launcher, env);
         self.used = self.tokens.as_ref().and_then(Tokens::since);
+    }
+
+    /// The launcher ends; a renewal that is under way is not cut short, unless it takes too long.
+    pub(super) async fn settle(&self) {
+        if let Some(tokens) = &self.tokens {
+            let _ = timeout(LAST, tokens.settled()).await;
+        }
     }
 
     /// Returns when the launcher should not wait any longer; `refused`: its last cycle ended with a refused login.
@@ -68,5 +84,7 @@ impl SignIn {
 
 /// How soon a new sign-in is noticed.
 const LOOK: Duration = Duration::from_secs(5);
+/// For the answer to a renewal at the end; servers mostly take a second.
+const LAST: Duration = Duration::from_secs(10);
 /// How often it is asked whether the sign-in is idle.
 const OFTEN: Duration = Duration::from_hours(1);

@@ -16,6 +16,7 @@ use crate::config::launcher::{Proxy, ProxyKind};
 use crate::config::{Launcher, Trust};
 use crate::model::{Code, Fault};
 use crate::text;
+use crate::text::Text;
 use crate::tls::client;
 use crate::tls::refusal::Refusal;
 
@@ -72,21 +73,29 @@ pub fn fault(host: &str, error: &reqwest::Error) -> Fault {
         if let Some(fault) = cause.downcast_ref::<io::Error>().and_then(|error| of_the_connection(host, error)) {
             return fault;
         }
-        innermost = Some(cause.to_string());
+        innermost = Some(in_words(cause));
         below = cause.source();
     }
-    let said = innermost.unwrap_or_else(|| "?".to_owned());
-    let said: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let Text { en: said, fr: dit } = innermost.unwrap_or_else(|| Text::same("?"));
     let (code, words) = if error.is_timeout() {
         (Code::Connect, text!("{host} does not answer", "{host} ne répond pas"))
     } else if is_resolution(error) {
-        (Code::Resolve, text!("the name {host} does not resolve: {said}", "le nom {host} ne se résout pas : {said}"))
+        (Code::Resolve, text!("the name {host} does not resolve: {said}", "le nom {host} ne se résout pas : {dit}"))
     } else if error.is_connect() {
-        (Code::Connect, text!("no connection to {host}: {said}", "pas de connexion à {host} : {said}"))
+        (Code::Connect, text!("no connection to {host}: {said}", "pas de connexion à {host} : {dit}"))
     } else {
-        (Code::Connect, text!("{host}: the exchange broke off: {said}", "{host} : échange interrompu : {said}"))
+        (Code::Connect, text!("{host}: the exchange broke off: {said}", "{host} : échange interrompu : {dit}"))
     };
     Fault::new(code, words)
+}
+
+/// The innermost cause: the system's in both languages, others as they are, on one line.
+fn in_words(cause: &(dyn Error + 'static)) -> Text {
+    match cause.downcast_ref::<io::Error>() {
+        // one that only wraps another speaks with that one's words, and comes again
+        Some(error) if error.raw_os_error().is_some() => Text::io(error),
+        _ => Text::same(cause.to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>()),
+    }
 }
 
 /// What the certificate or the system said.

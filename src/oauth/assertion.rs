@@ -68,7 +68,10 @@ pub(super) fn by_service_account(
     let name = file.display();
     let bytes = fs::read(file).map(Zeroizing::new).map_err(|error| {
         let Text { en, fr } = Text::io(&error);
-        config(text!("cannot read {name}: {en}", "impossible de lire {name} : {fr}"))
+        config(text!(
+            "cannot read {name}: {en}; check the path and who may read it",
+            "impossible de lire {name} : {fr} ; vérifiez le chemin et les droits de lecture"
+        ))
     })?;
     let KeyFile { client_email, private_key, private_key_id } =
         serde_json::from_slice(&bytes).map_err(|_| no_key_file(file))?;

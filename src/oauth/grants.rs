@@ -84,9 +84,27 @@ impl Authority {
     /// It does not sign in so, or its trust or proxy is of no use (code `config`).
     pub fn new(launcher: &Launcher) -> Result<Self, Fault> {
         let Some(oauth) = launcher.oauth.clone() else { return Err(no_sign_in(&launcher.name)) };
-        let client = web::builder(launcher, &oauth.authority)?.build().map_err(|error| web::fault("-", &error))?;
+        // no connection is kept: it would be driven by the thread of the launcher that opened it, which may be busy or gone
+        // when another one asks
+        let builder = web::builder(launcher, &oauth.authority)?.pool_max_idle_per_host(0);
+        let client = builder.build().map_err(|error| web::fault("-", &error))?;
         let (name, account, graph) = (launcher.name.clone(), launcher.account.clone(), scopes::graph(launcher));
         Ok(Self { name, account, oauth: Arc::new(oauth), graph, client })
+    }
+
+    /// Whether the files with which the program proves who it is are of use; nobody is asked.
+    ///
+    /// # Errors
+    /// They are missing, or not what they should be (code `config`).
+    pub fn check_files(&self) -> Result<(), Fault> {
+        let now = SystemTime::now();
+        match &self.oauth.credential {
+            Credential::Person { .. } | Credential::Secret(_) => Ok(()),
+            Credential::Certificate { cert, key } => {
+                assertion::by_certificate((cert, key), &self.oauth.client_id, "", now).map(drop)
+            }
+            Credential::ServiceAccount(file) => assertion::by_service_account(file, "", "", "", now).map(drop),
+        }
     }
 
     /// An access token for `resource` from a refresh token (RFC 6749, 6); `claims` (JSON) as the resource asked for them.

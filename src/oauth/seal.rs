@@ -217,9 +217,9 @@ fn unusable(path: &Path, error: &io::Error) -> Fault {
     let (path, Text { en, fr }) = (path.display(), Text::io(error));
     let text = text!(
         "{path}: the key of the tokens cannot be used: {en}; `state` must be a folder that the service's user may write \
-         to",
+         to, with room left",
         "{path} : la clé des jetons est inutilisable : {fr} ; `state` doit être un dossier où l'utilisateur du service \
-         peut écrire"
+         peut écrire, avec de la place libre"
     );
     Fault::new(Code::Ledger, text)
 }

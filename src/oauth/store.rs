@@ -73,6 +73,16 @@ impl Store {
         self.lock_now()?.put(signed_in)
     }
 
+    /// Whether a sign-in could be kept here, as far as that shows without one: asked before a person is sent to a browser.
+    ///
+    /// # Errors
+    /// The folder cannot be written ([`Code::Ledger`]), or its key is of no use.
+    pub fn prepare(&self) -> Result<(), Fault> {
+        // who holds the lock meanwhile could write, too
+        self.try_lock()?;
+        Keys::load(&self.state, self.credentials.as_deref()).map(drop)
+    }
+
     /// What is kept; `None`: nobody signed in.
     ///
     /// # Errors
@@ -97,7 +107,8 @@ impl Store {
     /// # Errors
     /// The folder cannot be written ([`Code::Ledger`]).
     pub fn forget(&self) -> Result<bool, Fault> {
-        if !self.path().exists() {
+        // not `exists`: what may not be looked at is not nothing
+        if !self.path().try_exists().map_err(|error| self.failed(&error))? {
             return Ok(false);
         }
         let _held = self.lock_now()?;
@@ -185,11 +196,18 @@ impl Store {
 
     fn failed(&self, error: &io::Error) -> Fault {
         let (path, Text { en, fr }) = (self.path().display().to_string(), Text::io(error));
+        let (who, qui) = match error.kind() {
+            io::ErrorKind::PermissionDenied => (
+                "; a command is run as the service's user, or with sudo",
+                " ; une commande se lance avec l'utilisateur du service, ou avec sudo",
+            ),
+            _ => ("", ""),
+        };
         let text = text!(
             "{path}: what is kept of the sign-in cannot be read or written: {en}; `state` must be a folder that the \
-             service's user may write to, with room left",
+             service's user may write to, with room left{who}",
             "{path} : impossible de lire ou d'écrire ce qui est conservé de la connexion : {fr} ; `state` doit être un \
-             dossier où l'utilisateur du service peut écrire, avec de la place libre"
+             dossier où l'utilisateur du service peut écrire, avec de la place libre{qui}"
         );
         Fault::new(Code::Ledger, text)
     }
@@ -263,13 +281,16 @@ impl From<Record<'_>> for SignedIn {
     }
 }
 
-/// The command that helps.
-pub(super) fn login(launcher: &ServiceName) -> String {
+/// The command that signs `launcher` in, as it is typed.
+pub fn login(launcher: &ServiceName) -> String {
     let name = launcher.as_str();
-    if name.contains(char::is_whitespace) {
-        format!("pertuis login \"{name}\"")
-    } else {
+    if name.chars().all(|c| c.is_alphanumeric() || "-_.@+:/".contains(c)) {
         format!("pertuis login {name}")
+    } else if name.contains(['"', '$', '`', '\\', '!']) {
+        // what means something between double quotes
+        format!("pertuis login '{}'", name.replace('\'', r"'\''"))
+    } else {
+        format!("pertuis login \"{name}\"")
     }
 }
 
@@ -353,6 +374,19 @@ mod tests {
         assert_eq!(store.since(), Some(signed_in("").since));
         assert!(store.forget().unwrap() && !store.forget().unwrap());
         assert_eq!(store.get().unwrap(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_taken_for_nothing() {
+        let state = tempfile::tempdir().unwrap();
+        let store = store(state.path(), "a", "");
+        store.prepare().unwrap();
+        fs::remove_dir_all(store.folder()).unwrap();
+        fs::write(store.folder(), "in the place of a folder").unwrap();
+        assert_eq!(store.forget().unwrap_err().code, Code::Ledger);
+        assert_eq!(store.prepare().unwrap_err().code, Code::Ledger);
+        let denied = store.failed(&io::ErrorKind::PermissionDenied.into()).text;
+        assert!(denied.en.contains("sudo") && denied.fr.contains("sudo"), "{denied:?}");
     }
 
     #[test]
@@ -443,6 +477,22 @@ mod tests {
         }
         assert_ne!(name("a", ""), name("b", ""));
         assert!(!name("a/../b", account).contains(['/', '.']) && !name("a/../b", "").contains(['/', '.']));
+    }
+
+    #[test]
+    fn the_command_can_be_pasted_whatever_the_name() {
+        let cases = [
+            ("factures", "factures"),
+            ("réception-2", "réception-2"),
+            ("mes factures", "\"mes factures\""),
+            ("l'accueil", "\"l'accueil\""),
+            ("a&b;c", "\"a&b;c\""),
+            ("prix $", "'prix $'"),
+            ("l'\"autre\"", r#"'l'\''"autre"'"#),
+        ];
+        for (name, written) in cases {
+            assert_eq!(login(&ServiceName::new(name)), format!("pertuis login {written}"));
+        }
     }
 
     #[test]

@@ -194,6 +194,11 @@ impl Tokens {
         Ok(())
     }
 
+    /// Returns when no renewal is under way: who ends before that may lose the answer, and with it a new refresh token.
+    pub async fn settled(&self) {
+        drop(self.session.renewing.lock().await);
+    }
+
     /// When the person signed in whose tokens these are; `None` where that is nobody.
     pub fn since(&self) -> Option<SystemTime> {
         self.session.store.as_ref()?.since()

@@ -323,6 +323,22 @@ async fn who_asked_may_go_away_and_the_answer_is_stored_all_the_same() {
 }
 
 #[test]
+fn who_ends_after_the_renewal_has_settled_leaves_the_new_token_behind() {
+    let bench = Bench::new();
+    bench.server.0.answers.forget_permits(usize::MAX);
+    let tokens = bench.tokens();
+    let ended = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    ended.block_on(async {
+        timeout(Duration::from_millis(20), graph(&tokens)).await.unwrap_err();
+        assert!(timeout(Duration::from_millis(20), tokens.settled()).await.is_err());
+        bench.server.0.answers.add_permits(1);
+        tokens.settled().await;
+    });
+    ended.shutdown_background();
+    assert_eq!((bench.server.count(), bench.kept().as_str()), (1, "0.Arefresh1"));
+}
+
+#[test]
 fn an_end_between_answer_and_file_costs_nothing_where_the_old_token_is_still_good_else_one_alert() {
     for strict in [false, true] {
         let bench = Bench::new();

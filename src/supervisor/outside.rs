@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use super::alert::courier::{is_address, sender};
 use crate::config::launcher::{Alert, Kind, Tls};
+use crate::config::oauth::Credential;
 use crate::config::{Config, Launcher, Places, Remark, value};
 use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
+use crate::oauth::Authority;
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::ClientTls;
@@ -239,17 +241,27 @@ fn source(launcher: &Launcher) -> Option<Remark> {
     Some(remark(launcher, "source", text))
 }
 
-/// The certificates that a launcher names load.
+/// The certificates and keys that a launcher names load: those of its connection, and those with which it signs in.
 fn trust(launcher: &Launcher) -> Option<Remark> {
-    if launcher.kind != Kind::Imap || launcher.tls == Tls::None {
-        return None;
-    }
-    let fault = ClientTls::for_launcher(launcher).err()?;
+    let signing_in = || Authority::new(launcher).and_then(|authority| authority.check_files()).err();
+    let connecting = || ClientTls::for_launcher(launcher).err();
+    let fault = match launcher.kind {
+        Kind::Imap | Kind::Pop3 if launcher.tls != Tls::None => connecting(),
+        _ => None,
+    };
+    let fault = fault.or_else(|| launcher.oauth.as_ref().and_then(|_| signing_in()))?;
+    // where the application signs in they are its own
+    let (cert, key, service_account) = match launcher.oauth.as_ref().map(|oauth| &oauth.credential) {
+        Some(Credential::Certificate { cert, key }) => (Some(cert.clone()), Some(key.clone()), None),
+        Some(Credential::ServiceAccount(file)) => (None, None, Some(file.clone())),
+        _ => (launcher.cert.clone(), launcher.key.clone(), None),
+    };
     let files = [
-        ("key", &launcher.key),
-        ("cert", &launcher.cert),
+        ("key", &key.filter(|key| Some(key) != cert.as_ref())),
+        ("cert", &cert),
         ("CAfile", &launcher.trust.ca_file),
         ("CApath", &launcher.trust.ca_path),
+        ("service_account", &service_account),
     ];
     Some(at_its_option(&launcher.places, &files, fault))
 }
@@ -468,6 +480,32 @@ mod tests {
         let text = of("metrics = 9110").unwrap().text;
         assert!(!text.en.contains("  ") && !text.fr.contains("  "), "{text:?}");
         assert!(of("metrics = 127.0.0.1:9110").is_none());
+    }
+
+    #[test]
+    fn files_that_do_not_load_are_found_at_their_lines_whatever_the_launcher_speaks() {
+        let dir = tree();
+        let file = dir.path().join("empty.json");
+        fs::write(&file, "{}").unwrap();
+        let mail = "account = a@x.fr\nserver = mail.x.fr\n";
+        let google = "account = a@x.fr\nserver = imap.gmail.com\nauth = xoauth2\nservice_account =";
+        let app = "client_id = x\ntenant = x.fr\nmailbox = a@x.fr\ncert =";
+        let cases = [
+            ("imap", format!("{mail}password = p\nCAfile = /nope.pem"), 5, "/nope.pem"),
+            ("pop3", format!("{mail}password = p\nCAfile = /nope.pem"), 5, "/nope.pem"),
+            ("o365", "client_id = x\nCAfile = /nope.pem".to_owned(), 3, "/nope.pem"),
+            ("o365", format!("{app} /nope.pem"), 5, "/nope.pem"),
+            ("imap", format!("{google} /nope.json"), 5, "/nope.json"),
+            ("imap", format!("{google} {}", file.display()), 5, "client_email"),
+        ];
+        for (kind, more, line, words) in cases {
+            let overrides = crate::config::Overrides::default();
+            let text = format!("[a]\nlauncher = {kind}\n{more}\ndeliver = /cold\n");
+            let config = crate::config::load_bytes(Path::new("t.ini"), text.as_bytes(), &overrides).unwrap();
+            let remark = trust(&config.launchers[0]).unwrap_or_else(|| panic!("{kind} {more}"));
+            assert_eq!(remark.place.to_string(), format!("t.ini:{}", line + 1), "{kind} {more}: {}", remark.text);
+            assert!(remark.text.en.contains(words) && remark.text.fr.contains(words), "{}", remark.text);
+        }
     }
 
     #[test]

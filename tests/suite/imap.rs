@@ -1092,6 +1092,26 @@ async fn without_idle_or_without_a_connection_the_deadline_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_wait_that_held_for_long_and_is_ended_by_the_server_is_not_left_until_the_next_interval() {
+    let mailbox = mailbox(1).await;
+    let mut bench = idling(&mailbox).await;
+    let ends = async {
+        while !mailbox.commands().contains(&"IDLE".to_owned()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::pause();
+        tokio::time::advance(NEVER / 2).await;
+        tokio::time::resume();
+        drop(mailbox);
+    };
+    let (wake, ()) = tokio::join!(bench.imap.wait(NEVER), ends);
+    assert_eq!(wake, Wake::News);
+    assert!(bench.told("imap_idle_ended"));
+    let again = bench.imap.wait(SOON).await;
+    assert_eq!(again, Wake::Deadline, "there is no connection to wait in");
+}
+
+#[tokio::test]
 async fn what_the_launcher_does_not_want_wakes_it_once_and_not_for_ever() {
     let mailbox = mailbox(1).await;
     mailbox.set_capabilities(&["IMAP4rev1", "AUTH=PLAIN", "IDLE"]);

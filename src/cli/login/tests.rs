@@ -152,7 +152,8 @@ async fn nothing_is_stored_of_what_is_not_right() {
         assert!(!said.err.contains("refresh-1") && !said.out.contains("connecté :"), "{} {}", said.out, said.err);
         assert_eq!(said.events.len(), usize::from(status != 200));
         assert!(kept(&config, 0).is_none());
-        assert!(!state.path().join("tokens").exists());
+        let left = std::fs::read_dir(state.path().join("tokens")).unwrap().map(|entry| entry.unwrap().path());
+        assert!(left.into_iter().all(|path| path.extension().is_some_and(|extension| extension == "lock")));
     }
 }
 
@@ -175,18 +176,17 @@ async fn what_signs_in_by_itself_is_tried_and_needs_nobody() {
     assert!(forgot == 0 && String::from_utf8_lossy(&out).contains("nothing is kept"));
 }
 
-#[tokio::test]
-async fn at_google_the_address_of_the_last_page_is_pasted() {
-    let state = tempfile::tempdir().unwrap();
+/// A person signs in at Google and pastes the address of the last page; this is granted.
+async fn pasted(state: &Path, scope: &str) -> (Said, Config, Script) {
     let rest = format!(r#","refresh_token":"1//refresh","id_token":"{ID}""#);
-    let answer = granted("https://mail.google.com/ openid", &rest);
+    let answer = granted(scope, &rest);
     let script = Script::json(&[(200, &answer)]).await;
     let section = format!(
         "[gmail]\nlauncher = imap\nserver = imap.gmail.com\naccount = factures@contoso.fr\nauth = xoauth2\nclient_id = app\n\
          client_secret = GOCSPX-1\nauthority = {}\ndeliver = /tmp/gmail\n",
         script.base
     );
-    let config = config(state.path(), &section);
+    let config = config(state, &section);
     let (paper, (typist, typed)) = (Paper::default(), mpsc::unbounded_channel());
     let paste = async {
         let state = loop {
@@ -202,6 +202,13 @@ async fn at_google_the_address_of_the_last_page_is_pasted() {
         typist.send(format!("http://127.0.0.1:1/?state={state}&code=4%2F0A")).unwrap();
     };
     let (said, ()) = tokio::join!(sign_in(&config, "gmail", Lang::Fr, &paper, typed), paste);
+    (said, config, script)
+}
+
+#[tokio::test]
+async fn at_google_the_address_of_the_last_page_is_pasted() {
+    let state = tempfile::tempdir().unwrap();
+    let (said, config, script) = pasted(state.path(), "https://mail.google.com/ openid").await;
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.err.contains("ce n'est pas l'adresse de la dernière page"), "{}", said.err);
     assert!(said.err.contains("c'est la réponse à une autre connexion"), "{}", said.err);
@@ -212,6 +219,39 @@ async fn at_google_the_address_of_the_last_page_is_pasted() {
         (Some("4/0A"), Some("GOCSPX-1"))
     );
     assert_eq!(kept(&config, 0).unwrap().refresh.reveal(), "1//refresh");
+}
+
+#[tokio::test]
+async fn what_could_not_be_stored_is_said_before_anybody_is_sent_to_a_browser() {
+    let state = tempfile::tempdir().unwrap();
+    let script = Script::json(&[(200, CODE)]).await;
+    let config = config(state.path(), &o365("factures", &script.base, ""));
+    std::fs::write(state.path().join("tokens"), "in the place of a folder").unwrap();
+    let said = sign_in(&config, "factures", Lang::Fr, &Paper::default(), nothing()).await;
+    assert_eq!((said.code, said.out.as_str(), script.asked().len()), (1, "", 0));
+    assert!(said.err.contains("factures : ledger : ") && said.err.contains("`state` doit être"), "{}", said.err);
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let forgot = run(&config, ("factures", true), &Events::nowhere(), Lang::En, &mut out, &mut err).unwrap();
+    assert_eq!((forgot, out.as_slice()), (1, &b""[..]), "that nobody had signed in is not known");
+}
+
+#[tokio::test]
+async fn what_no_server_said_is_said_once() {
+    let state = tempfile::tempdir().unwrap();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let config = config(state.path(), &o365("factures", &format!("http://{closed}"), ""));
+    let said = sign_in(&config, "factures", Lang::Fr, &Paper::default(), nothing()).await;
+    assert_eq!((said.code, said.events.as_slice()), (1, &[][..]));
+    assert_eq!(said.err, "factures : connect : pas de connexion à 127.0.0.1 : connexion refusée\n");
+}
+
+#[tokio::test]
+async fn at_google_a_box_that_was_not_ticked_leaves_what_was_there() {
+    let state = tempfile::tempdir().unwrap();
+    let (said, config, _) = pasted(state.path(), "openid").await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.err.contains("laisser cochée la case de Gmail"), "{}", said.err);
+    assert!(kept(&config, 0).is_none());
 }
 
 #[test]

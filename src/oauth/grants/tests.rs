@@ -635,3 +635,32 @@ async fn the_launchers_trust_and_proxy_hold_for_the_authorization_server() {
     let refusal = refusal.unwrap_err();
     assert!(refusal.fault.code == Code::Resolve && refusal.fault.text.en.contains("login.invalid"), "{refusal}");
 }
+
+#[test]
+fn a_connection_of_a_thread_that_is_busy_holds_up_no_other() {
+    // one that keeps its connections open
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{GRANTED}", GRANTED.len());
+    let server = std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for _ in 0..2 {
+            let mut stream = listener.accept().unwrap().0;
+            std::io::Read::read(&mut stream, &mut [0; 4096]).unwrap();
+            std::io::Write::write_all(&mut stream, answer.as_bytes()).unwrap();
+            open.push(stream);
+        }
+    });
+    let authority = microsoft("o365", &base, "");
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let token = Secret::new("refresh-1");
+    let refresh = async || {
+        let asked = authority.refresh(&token, Resource::Graph, None);
+        tokio::time::timeout(Duration::from_secs(10), asked).await.map(|grant| grant.is_ok())
+    };
+    let busy = runtime();
+    assert_eq!(busy.block_on(refresh()), Ok(true));
+    // from here on nobody drives what the first one has opened
+    assert_eq!(runtime().block_on(refresh()), Ok(true));
+    server.join().unwrap();
+}

@@ -28,11 +28,12 @@ use crate::backoff::Backoff;
 use crate::config::Launcher;
 use crate::model::{Code, Fault};
 use crate::net::web;
-use crate::oauth::{Resource, TokenError, Tokens};
+use crate::oauth::{Resource, TokenError, Tokens, store};
 use crate::secret::Secret;
 use crate::source::SourceError;
 use crate::source::connect::Pace;
 use crate::text;
+use crate::text::Text;
 
 /// Where access tokens come from.
 #[async_trait]
@@ -72,6 +73,8 @@ pub(super) struct Client(Arc<Inner>);
 
 struct Inner {
     http: reqwest::Client,
+    /// The command that signs in anew; `None` where the application does so itself.
+    login: Option<String>,
     /// With the version.
     root: Url,
     host: String,
@@ -137,9 +140,10 @@ impl Client {
         let builder = web::builder(launcher, &oauth.graph_root)?.pool_max_idle_per_host(super::gate::PLACES);
         let http = builder.build().map_err(|error| web::fault(&host, &error))?;
         let own = oauth.credential.is_person();
+        let login = own.then(|| store::login(name));
         let who = launcher.mailbox.clone().or_else(|| launcher.account.clone().filter(|_| !own));
         let mailbox = who.map_or_else(|| vec!["me".to_owned()], |who| vec!["users".to_owned(), who]);
-        Ok(Self(Arc::new(Inner { http, root, host, mailbox, bearer, gate: Gate::of(oauth), times })))
+        Ok(Self(Arc::new(Inner { http, login, root, host, mailbox, bearer, gate: Gate::of(oauth), times })))
     }
 
     /// The server, for people.
@@ -375,11 +379,13 @@ impl Client {
 
     fn not_taken(&self, refusal: &Refusal) -> SourceError {
         let (host, said) = (&self.0.host, refusal.said());
+        let Text { en, fr } = match &self.0.login {
+            Some(login) => text!("sign in anew: `{login}`", "refaites la connexion : `{login}`"),
+            None => text!("check `tenant` and `cloud`", "vérifiez `tenant` et `cloud`"),
+        };
         let text = text!(
-            "{host} refuses the access token, a fresh one too: {said}. `pertuis login` signs in anew; with client_secret or \
-             cert, check `tenant` and `cloud`",
-            "{host} refuse le jeton d'accès, même renouvelé : {said}. `pertuis login` refait la connexion ; avec client_secret \
-             ou cert, vérifiez `tenant` et `cloud`"
+            "{host} refuses the access token, a fresh one too: {said}. If this lasts, {en}",
+            "{host} refuse le jeton d'accès, même renouvelé : {said}. Si cela dure, {fr}"
         );
         SourceError::Credentials(Fault::new(Code::Credentials, text))
     }

@@ -42,7 +42,7 @@ use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey, ServiceName};
-use crate::oauth::Tokens;
+use crate::oauth::{Tokens, store};
 use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
@@ -133,11 +133,11 @@ impl Graph {
         if names.is_empty() || names.iter().any(|name| name.to_lowercase() == account.to_lowercase()) {
             return Ok(());
         }
-        let (launcher, signed_in) = (&self.launcher.name, names.last().copied().unwrap_or_default());
+        let (login, signed_in) = (store::login(&self.launcher.name), names.last().copied().unwrap_or_default());
         let text = text!(
-            "{signed_in} has signed in, but account = {account}; run `pertuis login \"{launcher}\"` as {account}, or correct \
+            "{signed_in} has signed in, but account = {account}; run `{login}` as {account}, or correct \
              `account` (for somebody else's mailbox: `mailbox`)",
-            "c'est {signed_in} qui s'est connecté, mais compte = {account} ; lancez `pertuis login \"{launcher}\"` en tant que \
+            "c'est {signed_in} qui s'est connecté, mais compte = {account} ; lancez `{login}` en tant que \
              {account}, ou corrigez `compte` (pour la boîte d'autrui : `boite`)"
         );
         Err(SourceError::Credentials(Fault::new(Code::Credentials, text)))

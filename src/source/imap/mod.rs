@@ -327,9 +327,14 @@ impl Source for Imap {
     }
 
     async fn wait(&mut self, upto: Duration) -> Wake {
-        let end = Instant::now() + upto;
+        let began = Instant::now();
+        let end = began + upto;
         if let Some(wake) = self.idle(end).await {
             return wake;
+        }
+        // it worked and came to an end, as Exchange ends it with the access token: it is worth another one
+        if began.elapsed() >= HELD && Instant::now() < end {
+            return Wake::News;
         }
         // the next discovery connects anew and lists everything that came meanwhile
         tokio::time::sleep_until(end).await;
@@ -426,5 +431,7 @@ fn read_fingerprint(response: &Response) -> Option<Fingerprint> {
 
 /// A server that says nothing for so long is given up.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// A wait that breaks off sooner is not begun anew at once: nobody is asked more often than by the default interval.
+const HELD: Duration = Duration::from_mins(5);
 /// Header blocks asked for in one command.
 const HEADERS_TOGETHER: usize = 100;

@@ -68,7 +68,7 @@ async fn a_401_is_answered_with_a_fresh_token_once_and_claims_are_passed_on() {
         let text = &error.fault().text;
         assert!(matches!(error, SourceError::Credentials(_)), "{error}");
         assert!(text.en.contains("InvalidAuthenticationToken") && text.en.contains("request-id srv-1"), "{text}");
-        assert!(text.en.contains("client-request-id ") && text.fr.contains("pertuis login"), "{}", text.fr);
+        assert!(text.en.contains("client-request-id ") && text.fr.contains("`pertuis login "), "{}", text.fr);
         assert!(text.en.contains("Bearer ***") && !text.en.contains("token-2"), "{text}");
         assert_eq!(server.all().len(), 2);
     }
