@@ -124,7 +124,9 @@ impl Watch {
     }
 
     fn runtime(&self) -> Option<Runtime> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        // the thread that stages and delivers is of no use between two cycles
+        let runtime = builder.enable_all().thread_keep_alive(Duration::from_secs(1)).build();
         runtime
             .map_err(|error| {
                 let words = text!("cannot start this launcher: {error}", "impossible de démarrer ce lanceur : {error}");
