@@ -167,7 +167,7 @@ fn parts(asked: &Asked, mime: &Reply) -> Reply {
 }
 
 fn pdf() -> Vec<u8> {
-    (0..200_000_u32).map(|n| (n % 251) as u8).collect()
+    (0..100_000_u32).map(|n| (n % 251) as u8).collect()
 }
 
 /// Leaves: media type, name, content.
