@@ -66,8 +66,13 @@ fn is_state(asked: &Asked) -> bool {
 
 #[tokio::test]
 async fn bodies_come_as_they_are_three_at_once_and_what_is_gone_is_told() {
-    let server = Server::start(|_, asked| match asked.path.as_str() {
+    let looked_for = AtomicUsize::new(0);
+    let server = Server::start(move |_, asked| match asked.path.as_str() {
         "/me/messages/gone" | "/me/messages/left/$value" => Reply::error(404, "ErrorItemNotFound", ""),
+        // it leaves while it is fetched
+        "/me/messages/left" if looked_for.fetch_add(1, Ordering::SeqCst) > 0 => {
+            Reply::error(404, "ErrorItemNotFound", "")
+        }
         path if path.ends_with("/$value") => Reply::mime(PLAIN).after(Duration::from_millis(20)),
         _ => state(),
     })
@@ -109,31 +114,43 @@ async fn what_breaks_off_is_asked_for_again_and_a_short_multipart_is_not_believe
         assert_eq!(mail(&answers[0].1), whole);
         assert_eq!(server.count("GET /me/messages/m1/$value"), 2);
     }
-    // twice the same: that is how it is
-    let server = Server::start(|_, asked| if is_state(asked) { state() } else { Reply::mime(short_one()) }).await;
-    let (result, answers) = fetch(&server, "", &["m1"]).await;
-    result.unwrap();
-    assert_eq!(mail(&answers[0].1), short_one());
 }
 
-fn short_one() -> &'static [u8] {
-    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n"
-}
-
+/// A proxy that cuts at its limit cuts at the same place each time: what has no end is put together from its parts.
 #[tokio::test]
-async fn a_large_body_goes_to_the_disk_and_a_too_large_one_is_not_read_to_its_end() {
-    let large = [PLAIN, &vec![b'x'; 3 << 20]].concat();
-    let expected = large.len() as u64;
-    let server = Server::start(move |_, asked| if is_state(asked) { state() } else { Reply::mime(&large) }).await;
+async fn a_multipart_that_never_ends_is_not_delivered_cut() {
+    let short = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n";
+    let server = Server::start(move |_, asked| parts(asked, &Reply::mime(short))).await;
     let (result, answers) = fetch(&server, "", &["m1"]).await;
     result.unwrap();
-    let Ok(Content::Mail { file, .. }) = &answers[0].1 else { panic!("{answers:?}") };
-    assert!(file.size == expected && file.path().is_some());
-    let (result, answers) = fetch(&server, "max_size = 1M", &["m1"]).await;
-    result.unwrap();
-    let Ok(Content::Mail { file, .. }) = &answers[0].1 else { panic!("{answers:?}") };
-    // what says so is the size alone
-    assert!(file.size > 1 << 20 && file.size < expected && file.path().is_none());
+    check(&mail(&answers[0].1));
+    assert_eq!(server.count("GET /me/messages/m1/$value"), 3);
+}
+
+/// What is taken for gone is never asked for again: only the message itself can say so.
+#[tokio::test]
+async fn a_message_is_not_gone_because_something_of_it_is() {
+    let cases: [(&str, &str, u16, bool); 4] = [
+        ("/$value", "ErrorItemNotFound", 404, true),
+        ("/$value", "ErrorInvalidIdMalformed", 400, true),
+        ("/attachments/a1/$value", "ErrorItemNotFound", 404, false),
+        ("/attachments", "ErrorItemNotFound", 404, false),
+    ];
+    for (what, code, status, is_had) in cases {
+        let server = Server::start(move |_, asked| match asked.path.as_str() {
+            "/me/mailFolders/inbox" => Reply::json(&json!({"id": "AAMkINBOX"})),
+            path if path == format!("/me/messages/m1{what}") => Reply::error(status, code, ""),
+            _ => parts(asked, &Reply::error(500, "ErrorMimeContentConversionFailed", "")),
+        })
+        .await;
+        let (result, answers) = fetch(&server, "", &["m1"]).await;
+        result.unwrap();
+        match &answers[0].1 {
+            content @ Ok(Content::Mail { .. }) if is_had => check(&mail(content)),
+            Err(fault) if !is_had => assert!(fault.text.en.contains(code), "{fault}"),
+            other => panic!("{what} {code}: {other:?}"),
+        }
+    }
 }
 
 /// A server that cannot make MIME of this message, and has its parts.
