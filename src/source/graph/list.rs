@@ -103,12 +103,11 @@ impl<'a> Listing<'a> {
     }
 
     /// The first page of what was received from `from` on; where that leads to no later moment, what is behind its links,
-    /// too. When the youngest message of either was received.
+    /// too. When the youngest message of either was received; `None` also where none on it has a date, which is as good
+    /// as an empty one: the one-by-one search that brings such a page has seen what follows.
     async fn sweep(&mut self, from: Timestamp) -> Result<(Option<Timestamp>, Option<Timestamp>), SourceError> {
         let page = self.page_from(from).await?;
-        // what is listed by its id alone was received now or later
-        let undated = Some(from).filter(|_| !page.value.is_empty());
-        let (first, mut linked) = (self.take(page.value).or(undated), None);
+        let (first, mut linked) = (self.take(page.value), None);
         if first.is_some_and(|latest| latest > from) {
             return Ok((first, linked));
         }
@@ -118,8 +117,12 @@ impl<'a> Listing<'a> {
             let request = self.client.follow(&link)?;
             let page: Page<Entry> = match self.client.json(&request).await? {
                 Ok(page) => page,
+                Err(refusal) if is_of_an_item(&refusal) => {
+                    linked = linked.max(self.one_by_one(from).await.map(|page| self.take(page.value))?);
+                    break;
+                }
                 // asked for again from the next second on
-                Err(refusal) if refusal.is_passing() || refusal.is_for_ever() => break,
+                Err(refusal) if refusal.is_passing() => break,
                 Err(refusal) => return Err(refusal.error()),
             };
             linked = linked.max(self.take(page.value));
@@ -142,35 +145,40 @@ impl<'a> Listing<'a> {
     }
 
     /// The first page from a moment on. One damaged message makes a whole page fail: then smaller ones are asked for, and
-    /// at last it is listed by its id alone.
+    /// at last one message after the other.
     async fn page_from(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
         for top in TOPS {
             if let Ok(page) = self.ask(from, ENTRY, top, 0).await? {
                 return Ok(page);
             }
         }
-        let mut damaged = Vec::new();
-        let mut last = None;
+        self.one_by_one(from).await
+    }
+
+    /// Up to the first message that was received after `from`; a damaged one is listed by its id alone, without a date.
+    async fn one_by_one(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
+        let (mut found, mut damaged) = (Vec::new(), 0);
         for skip in 0..STEPS {
-            // the first one is known to be damaged
-            if skip > 0
-                && let Ok(mut page) = self.ask(from, ENTRY, 1, skip).await?
-            {
-                page.value.extend(damaged);
-                return Ok(page);
-            }
-            match self.ask(from, "id", 1, skip).await? {
-                Ok(page) => damaged.extend(page.value),
-                Err(refusal) => {
-                    self.stepped_over(from, &refusal);
-                    last = Some(refusal);
-                }
+            let mut page = match self.ask(from, ENTRY, 1, skip).await? {
+                Ok(page) => page,
+                Err(_) => match self.ask(from, "id", 1, skip).await? {
+                    Ok(page) => page,
+                    Err(refusal) if damaged >= DAMAGED => return Err(refusal.error()),
+                    Err(refusal) => {
+                        self.stepped_over(from, &refusal);
+                        damaged += 1;
+                        continue;
+                    }
+                },
+            };
+            let received = page.value.iter().filter_map(|entry| moment(entry.received_date_time.as_deref()?)).max();
+            let is_over = page.value.is_empty() || received.is_some_and(|received| received > from);
+            found.append(&mut page.value);
+            if is_over {
+                break;
             }
         }
-        match last {
-            Some(refusal) => Err(refusal.error()),
-            None => Ok(Page { value: damaged, next: None, delta: None }),
-        }
+        Ok(Page { value: found, next: None, delta: None })
     }
 
     /// One page; inside, what fails for what is on it.
@@ -247,9 +255,10 @@ fn after(moment: Timestamp) -> Timestamp {
 pub(super) const ENTRY: &str = "id,receivedDateTime";
 /// Messages on a page, and on smaller ones where that fails.
 const PAGE: u16 = 500;
-const TOPS: [u16; 4] = [PAGE, 50, 10, 1];
-/// Damaged messages in a row that are stepped over.
-const STEPS: u16 = 20;
+const TOPS: [u16; 3] = [PAGE, 50, 10];
+/// Messages that are asked for one after the other, and how many of those may not be listed at all.
+const STEPS: u16 = 1000;
+const DAMAGED: u16 = 20;
 /// How often an empty page that goes on is asked for again.
 const ASKED: u32 = 5;
 /// Passes over a folder that counts more than was found.

@@ -99,6 +99,31 @@ async fn a_damaged_message_is_listed_by_its_id_else_stepped_over_and_stops_no_ot
     assert_eq!(ids(&discovery), folder.ids());
 }
 
+/// Seconds do not lead past a damaged message, whose date is not told: it may be the only one, or the youngest by far.
+#[tokio::test]
+async fn a_damaged_message_hides_none_of_its_second_and_is_no_reason_to_ask_for_ever() {
+    // how many within one second, and which is damaged
+    for (count, damaged) in [(1, 0), (3, 1), (3, 2), (30, 11), (30, 29)] {
+        for ids_are_told in [true, false] {
+            let mut folder = Folder::of(count, count, Quirks::default());
+            let damaged = format!("AAkAL{damaged:05}");
+            (folder.damaged, folder.ids_are_told) = (vec![damaged.clone()], ids_are_told);
+            let last = ("AAkALlast".to_owned(), "2026-11-20T00:00:00Z".to_owned(), false);
+            folder.messages.lock().unwrap().push(last.clone());
+            folder.damaged.push(last.0);
+            let folder = Arc::new(folder);
+            let server = serve(folder.clone()).await;
+            let mut source = graph(&server, "after = delete");
+            source.times.first_retry = std::time::Duration::from_millis(1);
+            let discovery = source.discover(None);
+            let discovery = tokio::time::timeout(std::time::Duration::from_secs(30), discovery).await.unwrap().unwrap();
+            let told = |id: &String| ids_are_told || !folder.damaged.contains(id);
+            let expected: Vec<String> = folder.ids().into_iter().filter(told).collect();
+            assert_eq!(ids(&discovery), expected, "{damaged} of {count}");
+        }
+    }
+}
+
 /// A folder that answers delta with `rounds`: the pages of each, by the token that is asked for.
 async fn changes(pages: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static) -> Server {
     let folder = Folder::of(5, 1, Quirks::default());

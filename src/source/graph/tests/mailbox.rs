@@ -93,7 +93,10 @@ impl Folder {
         }
         let value: Vec<Value> = shown
             .iter()
-            .map(|(id, received, _)| json!({"@odata.etag": "W/\"1\"", "id": id, "receivedDateTime": received}))
+            .map(|(id, received, _)| match asked.param("$select") {
+                "id" => json!({"@odata.etag": "W/\"1\"", "id": id}),
+                _ => json!({"@odata.etag": "W/\"1\"", "id": id, "receivedDateTime": received}),
+            })
             .collect();
         let gap = if self.quirks.skip_gap { 3 } else { 0 };
         let after = skip + length + gap;
