@@ -130,6 +130,7 @@ async fn changes(pages: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static) 
     Server::start(move |root, asked| match asked.path.as_str() {
         path if path.ends_with("/messages/delta") => pages(root, asked),
         path if path.ends_with("/messages") => folder.page(root, asked),
+        path if path.ends_with("/msgfolderroot") => Reply::json(&json!({"id": "AAMkROOT", "displayName": "Top"})),
         _ => Reply::json(&folder.as_json()),
     })
     .await
@@ -264,4 +265,37 @@ async fn a_folder_with_another_id_under_its_path_has_reissued_keys() {
     // another mailbox is another matter
     let third = graph(&server, "mailbox = other@example.test").discover(Some(&other)).await.unwrap();
     assert!(!third.items[0].reissued);
+}
+
+/// A folder that is passed over stays as it was: another id, or another `since`, is noticed once it can be listed.
+#[tokio::test]
+async fn a_folder_that_is_passed_over_is_not_seen_through() {
+    let refused = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refuses = refused.clone();
+    let server = rounds(move |root, token| match token {
+        _ if refuses.load(Ordering::SeqCst) => Reply::error(403, "ErrorAccessDenied", ""),
+        "" => page(root, &["m1", "m3"], "deltaLink $deltatoken=c"),
+        "c" => page(root, &[], "deltaLink $deltatoken=c"),
+        token => panic!("{token}"),
+    })
+    .await;
+    let of = |more: &str| graph(&server, &format!("subfolders = yes\n{more}"));
+    refused.store(false, Ordering::SeqCst);
+    let first = of("since = 2026-11-02").discover(None).await.unwrap();
+    assert_eq!(ids(&first), ["m3"]);
+    let first = first.cursor.unwrap();
+    let other = Cursor(first.0.replace("\"AAMkINBOX\"", "\"AAMkOLD\""));
+    for (before, since, expected) in [
+        (&first, "since = 2026-11-02", &[][..]),
+        (&first, "", &["m1", "m3"][..]),
+        (&other, "since = 2026-11-02", &["m3"][..]),
+    ] {
+        refused.store(true, Ordering::SeqCst);
+        let nothing = of(since).discover(Some(before)).await.unwrap();
+        assert!(nothing.items.is_empty());
+        refused.store(false, Ordering::SeqCst);
+        let again = of(since).discover(nothing.cursor.as_ref()).await.unwrap();
+        assert_eq!(ids(&again), expected, "{since}");
+        assert!(again.items.iter().all(|item| item.reissued == (before == &other)));
+    }
 }
