@@ -412,8 +412,14 @@ impl Request {
         self
     }
 
+    /// A message that was deleted keeps its id in the trash: deleted again, it would leave that, too. So only what was
+    /// certainly not carried out is asked for again.
     fn tries_of(&self, refusal: &Refusal) -> u32 {
-        if refusal.status == 500 { self.tries } else { TRIES }
+        match refusal.status {
+            _ if self.method == Method::DELETE && !refusal.is_throttling() => 1,
+            500 => self.tries,
+            _ => TRIES,
+        }
     }
 
     fn prefer(&self) -> String {

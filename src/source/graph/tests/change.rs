@@ -174,6 +174,26 @@ async fn a_refused_change_is_tried_again_later_and_a_missing_right_says_so() {
     assert_eq!(error.fault().code, Code::Connect);
 }
 
+/// With its id it can be found in the trash, too.
+#[tokio::test]
+async fn what_may_have_been_deleted_is_not_deleted_again() {
+    let (first, all) = mailbox().await;
+    let own = all.clone();
+    let server = Server::start(move |_, asked| match (answer(&own, asked), asked.method.as_str()) {
+        (_, "DELETE") => Reply::error(504, "UnknownError", ""),
+        (reply, _) => reply,
+    })
+    .await;
+    drop(first);
+    let mut source = graph(&server, "after = delete");
+    let wanted = keys(&["m1"]);
+    let error = source.acknowledge(&wanted, &Disposition::Delete).await.unwrap_err();
+    assert!(matches!(error, SourceError::Connection { .. }), "{error}");
+    // the next cycle looks where it is
+    assert_eq!(source.acknowledge(&wanted, &Disposition::Delete).await.unwrap(), wanted);
+    assert_eq!((server.count("DELETE /me/messages/m1"), all.lock().unwrap()[0].parent.as_str()), (1, "AAMkTRASH"));
+}
+
 #[tokio::test]
 async fn a_target_that_is_read_is_a_mistake_before_anything_is_moved() {
     let (server, all) = mailbox().await;
