@@ -28,7 +28,7 @@ pub(super) struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
 impl Gate {
     /// The gate of this application in this directory.
     pub(super) fn of(oauth: &OAuth) -> Arc<Self> {
-        let key = format!("{}\0{}\0{}", oauth.graph_root, oauth.tenant, oauth.client_id);
+        let key = format!("{}\0{}\0{}", oauth.graph_root, oauth.tenant, oauth.client_id).to_ascii_lowercase();
         let mut gates = GATES.lock().unwrap_or_else(PoisonError::into_inner);
         gates.retain(|_, gate| gate.strong_count() > 0);
         if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {

@@ -239,8 +239,8 @@ async fn answers_that_are_none_of_graph_are_told_as_such() {
 async fn no_more_than_three_requests_are_under_way_for_a_sign_in() {
     let server = Server::start(|_, _| Reply::json(&json!({"id": "x"})).after(Duration::from_millis(20))).await;
     // two launchers, two mailboxes, one sign-in
-    let (one, _) = client(&server, "");
-    let (two, _) = client(&server, "mailbox = other@example.test");
+    let (one, _) = client(&server, "tenant = example.test");
+    let (two, _) = client(&server, "tenant = Example.test\nmailbox = other@example.test");
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..24 {
         let client = if n % 2 == 0 { one.clone() } else { two.clone() };
