@@ -243,6 +243,18 @@ async fn everything_is_delivered_once_and_a_second_cycle_delivers_nothing() {
     assert_eq!(source.fetched.len(), 150);
 }
 
+#[test]
+fn a_batch_counts_what_arrived_also_where_the_list_tells_no_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, key) = (Spool::open(dir.path()).unwrap(), ItemKey::new("k"));
+    let mut writer = spool.create(&key);
+    writer.write_all(b"12345").unwrap();
+    let file = writer.finish().unwrap();
+    let mail = Content::Mail { file, folder: "INBOX".into(), received: None };
+    assert_eq!(super::cycle::weight(&Ok(mail)), 5);
+    assert_eq!(super::cycle::weight(&Ok(Content::Gone)), 0);
+}
+
 #[tokio::test]
 async fn a_broken_connection_keeps_what_arrived_and_the_next_cycle_takes_the_rest() {
     let bench = Bench::new();
