@@ -171,9 +171,9 @@ impl Graph {
     async fn check_targets(&self, client: &Client) -> Result<(), SourceError> {
         for what in [&self.launcher.after, &self.launcher.after_empty] {
             let Disposition::Move(name) = what else { continue };
-            if let Some(target) = client.target(name, false).await?
-                && self.read.iter().any(|folder| folder.id == target.id)
-            {
+            let (Some(folder), is_there) = client.leads_to(name).await? else { continue };
+            // made below a folder of a tree, it would be one of the tree
+            if (is_there || self.launcher.subfolders) && self.read.iter().any(|read| read.id == folder.id) {
                 return Err(Self::moved_within(client, name));
             }
         }
@@ -364,7 +364,7 @@ impl Graph {
             self.find_folders(&client, None).await?;
         }
         let target = match what {
-            Disposition::Move(name) => client.target(name, true).await?,
+            Disposition::Move(name) => Some(client.target(name).await?),
             _ => None,
         };
         if let (Disposition::Move(name), Some(target)) = (what, &target)

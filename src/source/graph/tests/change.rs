@@ -209,6 +209,26 @@ async fn a_target_that_is_read_is_a_mistake_before_anything_is_moved() {
     assert_eq!(all.lock().unwrap()[0].parent, "AAMkINBOX");
 }
 
+/// The next cycle would read it.
+#[tokio::test]
+async fn a_target_is_not_made_within_a_tree_that_is_read() {
+    let own = |root: &str, asked: &Asked| match asked.path.as_str() {
+        "/me/mailFolders/msgfolderroot" => Reply::json(&json!({"id": "AAMkROOT", "displayName": "Top"})),
+        "/me/mailFolders/inbox" | "/me/mailFolders/AAMkINBOX" => {
+            Reply::json(&json!({"id": "AAMkINBOX", "displayName": "Inbox", "totalItemCount": 0}))
+        }
+        path if path.ends_with("/delta") => Reply::json(&json!({"value": [], "@odata.deltaLink": format!("{root}/x")})),
+        _ => Reply::json(&json!({"value": []})),
+    };
+    for (more, is_mistake) in [("subfolders = yes", true), ("", false)] {
+        let server = Server::start(own).await;
+        let mut source = graph(&server, &format!("after = move Inbox/Done\n{more}"));
+        let result = source.discover(None).await;
+        assert_eq!(result.is_err_and(|error| error.fault().code == Code::Config), is_mistake, "{more}");
+        assert!(server.all().iter().all(|asked| asked.method == "GET"));
+    }
+}
+
 #[tokio::test]
 async fn login_and_count_need_the_mailbox_and_the_account_that_is_configured() {
     let whose = |mail: &'static str, status| {
