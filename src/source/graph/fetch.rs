@@ -172,9 +172,11 @@ impl Fetcher {
         }
     }
 
-    /// Before a message is blamed, the mailbox is asked for something else.
+    /// Before a message is blamed, the mailbox is asked for something else: a folder that is read, since in somebody
+    /// else's mailbox the inbox may be closed.
     async fn blame(&self, fault: Fault) -> Result<Fault, SourceError> {
-        let request = self.client.get(&["mailFolders", "inbox"], "$select=id");
+        let folder = self.folders.keys().next().map_or("inbox", String::as_str);
+        let request = self.client.get(&["mailFolders", folder], "$select=id");
         match self.client.json::<MailFolder>(&request).await? {
             Err(refusal) if !refusal.is_gone() => Err(refusal.error()),
             _ => Ok(fault),

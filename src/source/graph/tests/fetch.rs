@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::graph;
 use super::server::{Asked, Reply, Server};
+use super::{client, graph, voice};
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::document::header::Head;
 use crate::document::mime::{Damage, Limits, PartHead, Visitor, walk};
 use crate::model::{Code, Fault, ItemKey};
+use crate::source::graph::fetch::Fetcher;
 use crate::source::{Content, Fetched, Item, Source, SourceError};
 
 fn items(ids: &[&str]) -> Vec<Item> {
@@ -317,6 +318,30 @@ async fn a_message_of_which_nothing_can_be_had_fails_alone_and_not_for_the_servi
     let server = failing(|| Reply::error(503, "serviceNotAvailable", "")).await;
     let (result, answers) = fetch(&server, "", &["bad"]).await;
     assert_eq!((result.unwrap_err().fault().code, answers.len()), (Code::Connect, 0));
+}
+
+/// Somebody else's folder may be open where the inbox is not: a bad message in it stops no other one.
+#[tokio::test]
+async fn the_folder_that_is_read_tells_whether_the_mailbox_can_be() {
+    let server = Server::start(|_, asked| match asked.path.as_str() {
+        _ if is_state(asked) => state(),
+        "/me/mailFolders/AAMkX" => Reply::json(&json!({"id": "AAMkX"})),
+        "/me/mailFolders/inbox" => Reply::error(403, "ErrorAccessDenied", ""),
+        _ => Reply::error(500, "ErrorContentConversionFailed", "no"),
+    })
+    .await;
+    let fetcher = Fetcher {
+        client: client(&server, "").0,
+        voice: voice().0,
+        largest: 1 << 20,
+        first_retry: Duration::from_millis(1),
+        known: std::sync::Arc::default(),
+        folders: [("AAMkX".to_owned(), "Factures".to_owned())].into(),
+        source: "Factures".to_owned(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let brought = fetcher.bring(&ItemKey::new("bad"), &Spool::open(dir.path()).unwrap()).await;
+    assert!(matches!(brought, Ok(Err(ref fault)) if fault.code == Code::Protocol), "{brought:?}");
 }
 
 #[tokio::test]
