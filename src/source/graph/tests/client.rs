@@ -105,8 +105,9 @@ async fn no_request_comes_before_the_pause_is_over_whatever_its_form() {
 async fn the_whole_mailbox_is_left_alone_and_a_long_pause_ends_the_cycle_at_once() {
     let pause = Reply::error_with(429, "ApplicationThrottled", "over its limit", "Retry-After: 120\r\n");
     let server = once(vec![pause]).await;
-    let (one, _) = client(&server, "");
     for _ in 0..2 {
+        // each of a cycle of its own
+        let (one, _) = client(&server, "");
         let began = Instant::now();
         let error = ask(&one, &one.get(&[], "")).await.unwrap_err();
         let SourceError::Connection { fault, retry_after } = error else { panic!("{error}") };
