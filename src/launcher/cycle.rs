@@ -215,7 +215,14 @@ impl Cycle {
     }
 
     async fn run(mut self, source: &mut dyn Source) -> (Self, Result<(), End>) {
-        let (discovery, wanted) = match self.discover(source).await {
+        let stop = self.stop.clone();
+        let listed = tokio::select! {
+            biased;
+            listed = self.discover(source) => listed,
+            // nothing has been taken: a long list, or a server that wants to be left alone, is not waited for
+            () = stop.cancelled() => return (self, Ok(())),
+        };
+        let (discovery, wanted) = match listed {
             Ok(listed) => listed,
             Err(end) => return (self, Err(end)),
         };
