@@ -214,6 +214,20 @@ async fn a_forgotten_link_brings_everything_again_also_in_the_middle_of_a_round(
     assert_eq!(ids(&source.discover(Some(&elsewhere)).await.unwrap()), ["m1", "m2", "m3"]);
 }
 
+/// The link of a round by ids alone brings ids alone for ever.
+#[tokio::test]
+async fn a_server_that_fails_for_a_moment_is_not_asked_for_ids_alone() {
+    let server = rounds(|root, token| match token {
+        "c" => Reply::error(500, "InternalServerError", ""),
+        _ => page(root, &["m1"], "deltaLink $deltatoken=c"),
+    })
+    .await;
+    let first = graph(&server, "").discover(None).await.unwrap();
+    let second = graph(&server, "").discover(first.cursor.as_ref()).await.unwrap();
+    assert_eq!((second.items.as_slice(), second.cursor), (first.items.as_slice(), first.cursor));
+    assert!(server.all().iter().all(|asked| asked.param("$select") != "id"));
+}
+
 #[tokio::test]
 async fn without_delta_the_folder_is_listed() {
     let whole: Vec<String> = Folder::of(5, 1, Quirks::default()).ids();
