@@ -278,7 +278,8 @@ impl Client {
     /// busy.
     async fn wait_after(&self, refusal: &Refusal, waits: &mut Backoff) {
         let pause = waits.next_delay();
-        if refusal.retry_after.is_some() {
+        // none at all, or a date that is over by our clock, is no pause
+        if refusal.retry_after.is_some_and(|asked| !asked.is_zero()) {
             return;
         }
         if matches!(refusal.status, 429 | 503 | 509) {

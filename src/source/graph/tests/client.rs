@@ -76,7 +76,7 @@ async fn a_401_is_answered_with_a_fresh_token_once_and_claims_are_passed_on() {
 
 #[tokio::test]
 async fn no_request_comes_before_the_pause_is_over_whatever_its_form() {
-    for (value, least) in [("1", 1.0), ("0.628", 0.628), ("date", 0.95)] {
+    for (value, least) in [("1", 1.0), ("0.628", 0.628), ("date", 0.95), ("0", 0.002)] {
         for status in [429, 503, 500] {
             let number = AtomicUsize::new(0);
             let server = Server::start(move |_, _| {
