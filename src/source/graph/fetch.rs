@@ -212,7 +212,8 @@ impl Fetcher {
             Ok(answer) => answer,
             // what cannot be had as MIME now could not be had when it was delivered
             Err(refusal) if refusal.is_gone() || refusal.is_for_ever() => return Ok(None),
-            Err(refusal) => return Err(refusal.error()),
+            // one that fails by itself is compared once it is here, and stops no other one
+            Err(refusal) => return self.blame(refusal.error().fault().clone()).await.map(|_| None),
         };
         let mut shape = Shape::default();
         while let Some(bytes) = answer.chunk().await.map_err(SourceError::connection)? {

@@ -361,12 +361,14 @@ async fn nobody_who_wants_the_rest_ends_the_call() {
 async fn a_reissued_message_is_known_by_its_header_block_and_others_by_what_the_list_says() {
     let server = Server::start(|_, asked| match asked.path.as_str() {
         "/me/messages/gone" | "/me/messages/gone/$value" => Reply::error(404, "ErrorItemNotFound", ""),
+        "/me/messages/large/$value" => Reply::error(504, "UnknownError", ""),
+        "/me/mailFolders/inbox" => Reply::json(&json!({"id": "AAMkINBOX"})),
         _ if is_state(asked) => state(),
         _ => Reply::mime(PLAIN),
     })
     .await;
-    let mut batch = items(&["m1", "gone", "m2"]);
-    batch[0].reissued = true;
+    let mut batch = items(&["m1", "large", "gone", "m2"]);
+    (batch[0].reissued, batch[1].reissued) = (true, true);
     let prints = graph(&server, "").identify(&batch).await.unwrap();
     let print = |id: &str| prints.iter().find(|(key, _)| key.as_str() == id).map(|(_, print)| print);
     let head = PLAIN.split(|byte| *byte == b'\r').count();
