@@ -215,7 +215,14 @@ impl Cycle {
     }
 
     async fn run(mut self, source: &mut dyn Source) -> (Self, Result<(), End>) {
-        let (discovery, wanted) = match self.discover(source).await {
+        let stop = self.stop.clone();
+        let listed = tokio::select! {
+            biased;
+            listed = self.discover(source) => listed,
+            // nothing has been taken: a long list, or a server that wants to be left alone, is not waited for
+            () = stop.cancelled() => return (self, Ok(())),
+        };
+        let (discovery, wanted) = match listed {
             Ok(listed) => listed,
             Err(end) => return (self, Err(end)),
         };
@@ -514,12 +521,12 @@ impl Cycle {
                 }
             };
             let Some(item) = items.get(&next.key) else { continue };
+            batch.bytes += weight(&next.content);
             match self.stage_fetched(item, next.content) {
                 Ok(entry) => batch.entries.extend(entry),
                 Err(fault) => break Err(fault),
             }
             done += 1;
-            batch.bytes += item.size.unwrap_or(0);
             if batch.is_full() {
                 self.deliver(std::mem::take(&mut batch))?;
             }
@@ -1071,6 +1078,15 @@ struct Batch {
 impl Batch {
     fn is_full(&self) -> bool {
         self.entries.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+}
+
+/// Bytes that wait on the disk until an item is delivered; not every source says so before the download.
+pub(super) fn weight(content: &Result<Content, Fault>) -> u64 {
+    match content {
+        Ok(Content::Mail { file, .. }) => file.size,
+        Ok(Content::File { stamp, .. }) => stamp.size,
+        Ok(Content::Gone) | Err(_) => 0,
     }
 }
 

@@ -38,6 +38,8 @@ struct Script {
     undated: HashSet<u32>,
     acknowledged: Vec<u32>,
     refuse_finish: bool,
+    /// It never says what it has.
+    silent: bool,
     /// Removed while bodies arrive.
     pull_away: Option<std::path::PathBuf>,
     fetched: Vec<u32>,
@@ -50,6 +52,9 @@ fn number(key: &ItemKey) -> u32 {
 #[async_trait]
 impl Source for Script {
     async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
         let prefix = if self.reissued { "new" } else { "old" };
         let item = |(n, body): (&u32, &Vec<u8>)| Item {
             key: ItemKey::new(format!("{prefix}/{n}")),
@@ -241,6 +246,29 @@ async fn everything_is_delivered_once_and_a_second_cycle_delivers_nothing() {
     let report = bench.run(&mut source).await;
     assert_eq!((report.items.already, report.files.delivered), (150, 0));
     assert_eq!(source.fetched.len(), 150);
+}
+
+#[tokio::test]
+async fn a_source_that_lists_for_long_is_not_waited_for_when_the_launcher_stops() {
+    let bench = Bench::new();
+    let (mut source, stop) = (Script { silent: true, ..mailbox(1) }, CancellationToken::new());
+    let running = cycle(&bench.launcher, &bench.env, &mut source, false, &stop);
+    let (outcome, ()) = tokio::join!(running, async { stop.cancel() });
+    assert!(outcome.report.error.is_none() && bench.names().is_empty(), "{:?}", outcome.report);
+    source.silent = false;
+    assert_eq!(bench.run(&mut source).await.items.delivered, 1, "the next cycle goes on");
+}
+
+#[test]
+fn a_batch_counts_what_arrived_also_where_the_list_tells_no_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, key) = (Spool::open(dir.path()).unwrap(), ItemKey::new("k"));
+    let mut writer = spool.create(&key);
+    writer.write_all(b"12345").unwrap();
+    let file = writer.finish().unwrap();
+    let mail = Content::Mail { file, folder: "INBOX".into(), received: None };
+    assert_eq!(super::cycle::weight(&Ok(mail)), 5);
+    assert_eq!(super::cycle::weight(&Ok(Content::Gone)), 0);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use super::client::{Answer, Ended};
 use super::fetch::{Body, Fetcher, spool_fault};
 use super::json::{Attachment, Kind, MESSAGE, Message, Page, Recipient};
 use super::list::moment;
+use super::trouble::Refusal;
 use crate::delivery::spool::SpoolWriter;
 use crate::model::{Digest, Fault};
 use crate::source::SourceError;
@@ -63,7 +64,7 @@ impl Fetcher {
         let query = "$select=id,name,contentType,size,isInline&$top=100";
         let mut request = self.client.get(&["messages", id, "attachments"], query);
         for _ in 0..PAGES {
-            let page: Page<Attachment> = self.client.json(&request).await?.map_err(stopped)?;
+            let page: Page<Attachment> = self.client.json(&request).await?.map_err(without_part)?;
             for attachment in &page.value {
                 write!(writer, "\r\n--{boundary}\r\n")?;
                 match attachment.kind() {
@@ -88,7 +89,7 @@ impl Fetcher {
     ) -> Result<(), Stopped> {
         let path = ["messages", id, "attachments", &attachment.id, "$value"];
         let mut answer: Answer = match self.client.open(&self.client.get(&path, "")).await {
-            Ok(answer) => answer.map_err(stopped)?,
+            Ok(answer) => answer.map_err(without_part)?,
             Err(Ended::Cut(fault)) => return Err(fault.into()),
             Err(Ended::Done(error)) => return Err(error.into()),
         };
@@ -113,8 +114,13 @@ impl Fetcher {
     }
 }
 
-fn stopped(refusal: super::trouble::Refusal) -> Stopped {
-    Stopped::Body(if refusal.is_gone() { Body::Gone } else { Body::Refused(refusal) })
+fn stopped(refusal: Refusal) -> Stopped {
+    Stopped::Body(if refusal.has_left() { Body::Gone } else { Body::Refused(refusal) })
+}
+
+/// The message is there: an attachment that is not does not make it one that has left.
+fn without_part(refusal: Refusal) -> Stopped {
+    Stopped::Body(Body::Refused(refusal))
 }
 
 /// The header block of the whole, up to its blank line.

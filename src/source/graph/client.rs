@@ -282,7 +282,8 @@ impl Client {
     /// busy.
     async fn wait_after(&self, refusal: &Refusal, waits: &mut Backoff) {
         let pause = waits.next_delay();
-        if refusal.retry_after.is_some() {
+        // none at all, or a date that is over by our clock, is no pause
+        if refusal.retry_after.is_some_and(|asked| !asked.is_zero()) {
             return;
         }
         if matches!(refusal.status, 429 | 503 | 509) {
@@ -418,8 +419,14 @@ impl Request {
         self
     }
 
+    /// A message that was deleted keeps its id in the trash: deleted again, it would leave that, too. So only what was
+    /// certainly not carried out is asked for again.
     fn tries_of(&self, refusal: &Refusal) -> u32 {
-        if refusal.status == 500 { self.tries } else { TRIES }
+        match refusal.status {
+            _ if self.method == Method::DELETE && !refusal.is_throttling() => 1,
+            500 => self.tries,
+            _ => TRIES,
+        }
     }
 
     fn prefer(&self) -> String {

@@ -54,6 +54,8 @@ impl Delta<'_> {
             match self.pages(again.as_deref(), select, &mut found, &mut seen).await? {
                 End::Link(link) => return Ok(Round { found, link: Some(link) }),
                 End::Stale => self.forgotten(),
+                // maybe for a moment only: what is asked for by ids alone stays so in all later rounds
+                End::Damaged if again.is_some() => {}
                 // a damaged message on a page: by its id alone it may be told
                 End::Damaged if select != "id" => select = "id",
                 End::Damaged => {

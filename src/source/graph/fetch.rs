@@ -55,6 +55,7 @@ impl Fetcher {
         let body = match self.mime(key, spool).await? {
             Body::Refused(refusal) => self.parts_of(key, spool, Text::same(refusal.said())).await?,
             Body::Cut(fault) => self.parts_of(key, spool, fault.text).await?,
+            Body::Gone if self.is_there(key.as_str()).await? => self.parts_of(key, spool, no_mime()).await?,
             body => Ok(body),
         };
         let file = match body {
@@ -74,7 +75,7 @@ impl Fetcher {
         let request = self.client.get(&["messages", id], "$select=id,parentFolderId,receivedDateTime");
         let state: State = match self.client.json(&request).await? {
             Ok(state) => state,
-            Err(refusal) if refusal.is_gone() => return Ok(None),
+            Err(refusal) if refusal.has_left() => return Ok(None),
             // told by what follows
             Err(_) => State::default(),
         };
@@ -85,19 +86,27 @@ impl Fetcher {
         Ok(Some((folder, received)))
     }
 
+    /// Whether a message of which there is no MIME is there all the same: what is taken for gone is never asked for again.
+    async fn is_there(&self, id: &str) -> Result<bool, SourceError> {
+        let request = self.client.get(&["messages", id], "$select=id,parentFolderId");
+        match self.client.json::<State>(&request).await? {
+            Err(refusal) if refusal.has_left() => Ok(false),
+            Err(refusal) if refusal.is_passing() => Err(refusal.error()),
+            _ => Ok(true),
+        }
+    }
+
     /// The MIME of a message; what breaks off is tried again.
     async fn mime(&self, key: &ItemKey, spool: &Spool) -> Result<Body, SourceError> {
         let mut waits = Backoff::new(self.first_retry, self.first_retry.saturating_mul(LARGEST_STEP));
-        let (mut tries, mut unended) = (1, None);
+        let mut tries = 1;
         loop {
             let mut shape = Shape::default();
             let body = self.stream(&["messages", key.as_str(), "$value"], spool.create(key), &mut shape).await?;
             let fault = match body {
                 Body::Cut(fault) => fault,
-                // the same twice: that is how it ends
-                Body::Whole(writer) if shape.is_whole() || unended.replace(writer.size()) == Some(writer.size()) => {
-                    return Ok(Body::Whole(writer));
-                }
+                Body::Whole(writer) if shape.is_whole() => return Ok(Body::Whole(writer)),
+                // also when it ends there each time: something in between may cut all that is long at the same place
                 Body::Whole(_) => self.unended(),
                 other => return Ok(other),
             };
@@ -113,7 +122,7 @@ impl Fetcher {
     async fn stream(&self, path: &[&str], mut writer: SpoolWriter, shape: &mut Shape) -> Result<Body, SourceError> {
         let mut answer = match self.client.open(&self.client.get(path, "")).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(refusal)) if refusal.is_gone() => return Ok(Body::Gone),
+            Ok(Err(refusal)) if refusal.has_left() => return Ok(Body::Gone),
             Ok(Err(refusal)) => return Ok(Body::Refused(refusal)),
             Err(Ended::Cut(fault)) => return Ok(Body::Cut(fault)),
             Err(Ended::Done(error)) => return Err(error),
@@ -163,9 +172,11 @@ impl Fetcher {
         }
     }
 
-    /// Before a message is blamed, the mailbox is asked for something else.
+    /// Before a message is blamed, the mailbox is asked for something else: a folder that is read, since in somebody
+    /// else's mailbox the inbox may be closed.
     async fn blame(&self, fault: Fault) -> Result<Fault, SourceError> {
-        let request = self.client.get(&["mailFolders", "inbox"], "$select=id");
+        let folder = self.folders.keys().next().map_or("inbox", String::as_str);
+        let request = self.client.get(&["mailFolders", folder], "$select=id");
         match self.client.json::<MailFolder>(&request).await? {
             Err(refusal) if !refusal.is_gone() => Err(refusal.error()),
             _ => Ok(fault),
@@ -201,7 +212,8 @@ impl Fetcher {
             Ok(answer) => answer,
             // what cannot be had as MIME now could not be had when it was delivered
             Err(refusal) if refusal.is_gone() || refusal.is_for_ever() => return Ok(None),
-            Err(refusal) => return Err(refusal.error()),
+            // one that fails by itself is compared once it is here, and stops no other one
+            Err(refusal) => return self.blame(refusal.error().fault().clone()).await.map(|_| None),
         };
         let mut shape = Shape::default();
         while let Some(bytes) = answer.chunk().await.map_err(SourceError::connection)? {
@@ -212,6 +224,10 @@ impl Fetcher {
         }
         Ok(Some(Fingerprint::of(shape.header(), None)))
     }
+}
+
+fn no_mime() -> Text {
+    text!("the server has the message and no MIME of it", "le serveur a le message, mais pas son MIME")
 }
 
 /// The two ends of a MIME message that is passing by.

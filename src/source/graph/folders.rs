@@ -68,14 +68,29 @@ impl Client {
         }
     }
 
-    /// Where messages go that are to be moved to `name`; what is missing of its path is made where `make` says so.
-    pub(super) async fn target(&self, name: &str, make: bool) -> Result<Option<Folder>, SourceError> {
-        match self.look_for(name).await? {
-            Looked::Found(folder) => Ok(Some(folder)),
+    /// Where messages go that are to be moved to `name`; what is missing of its path is made.
+    pub(super) async fn target(&self, name: &str) -> Result<Folder, SourceError> {
+        match self.look_for_target(name).await? {
+            Looked::Missing { above, rest, .. } => self.make(name, above, &rest).await,
+            Looked::Found(folder) => Ok(folder),
             Looked::Several(folders) => Err(self.several(name, &folders)),
+        }
+    }
+
+    /// The same, nothing made: where it is missing, the folder below which it would be made (`None`: the root), and false.
+    pub(super) async fn leads_to(&self, name: &str) -> Result<(Option<Folder>, bool), SourceError> {
+        match self.look_for_target(name).await? {
+            Looked::Missing { above, .. } => Ok((above, false)),
+            Looked::Found(folder) => Ok((Some(folder), true)),
+            Looked::Several(folders) => Err(self.several(name, &folders)),
+        }
+    }
+
+    /// An id that is not there is not the name of a folder to be made.
+    async fn look_for_target(&self, name: &str) -> Result<Looked, SourceError> {
+        match self.look_for(name).await? {
             Looked::Missing { there, .. } if looks_like_id(name) => Err(self.no_folder(name, &there)),
-            Looked::Missing { .. } if !make => Ok(None),
-            Looked::Missing { above, rest, .. } => self.make(name, above, &rest).await.map(Some),
+            looked => Ok(looked),
         }
     }
 

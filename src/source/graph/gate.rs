@@ -5,7 +5,7 @@
 //! three places. It is the one thing of this source that launchers share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -28,15 +28,11 @@ pub(super) struct Place(#[allow(dead_code)] OwnedSemaphorePermit);
 impl Gate {
     /// The gate of this application in this directory.
     pub(super) fn of(oauth: &OAuth) -> Arc<Self> {
-        let key = format!("{}\0{}\0{}", oauth.graph_root, oauth.tenant, oauth.client_id);
+        let key = format!("{}\0{}\0{}", oauth.graph_root, oauth.tenant, oauth.client_id).to_ascii_lowercase();
         let mut gates = GATES.lock().unwrap_or_else(PoisonError::into_inner);
-        gates.retain(|_, gate| gate.strong_count() > 0);
-        if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
-            return gate;
-        }
-        let gate = Arc::new(Self::new());
-        gates.insert(key, Arc::downgrade(&gate));
-        gate
+        // a pause outlives the cycle that was told of it
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1 || gate.is_closed());
+        gates.entry(key).or_insert_with(|| Arc::new(Self::new())).clone()
     }
 
     fn new() -> Self {
@@ -75,13 +71,18 @@ impl Gate {
         Ok(())
     }
 
+    fn is_closed(&self) -> bool {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        closed.values().any(|until| *until > Instant::now())
+    }
+
     fn left(&self, mailbox: &str) -> Option<Instant> {
         let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
         closed.get(mailbox).copied().filter(|until| *until > Instant::now())
     }
 }
 
-static GATES: LazyLock<Mutex<HashMap<String, Weak<Gate>>>> = LazyLock::new(Mutex::default);
+static GATES: LazyLock<Mutex<HashMap<String, Arc<Gate>>>> = LazyLock::new(Mutex::default);
 /// Requests under way at once.
 pub(super) const PLACES: usize = 3;
 

@@ -41,6 +41,13 @@ impl Places {
         serde_json::from_str(&cursor.0).ok()
     }
 
+    /// The folder at `path` as it was seen last; its link is of no use where `since` was another one then.
+    pub(super) fn seen(&self, path: &str, since: &str) -> Option<Place> {
+        let place = self.folders.iter().find(|place| place.path == path)?;
+        let link = place.link.clone().filter(|_| self.since == since);
+        Some(Place { link, ..place.clone() })
+    }
+
     /// The same without the links: which folders these are, and nothing seen through.
     pub(super) fn start(&self) -> Self {
         let folders = self.folders.iter().map(|place| Place { link: None, ..place.clone() }).collect();

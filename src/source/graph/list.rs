@@ -129,8 +129,12 @@ impl<'a> Listing<'a> {
             let request = self.client.follow(&link)?;
             let page: Page<Entry> = match self.client.json(&request).await? {
                 Ok(page) => page,
+                Err(refusal) if is_of_an_item(&refusal) => {
+                    linked = linked.max(self.one_by_one(from).await.map(|page| self.take(page.value))?);
+                    break;
+                }
                 // asked for again from the next second on
-                Err(refusal) if refusal.is_passing() || refusal.is_for_ever() => break,
+                Err(refusal) if refusal.is_passing() => break,
                 Err(refusal) => return Err(refusal.error()),
             };
             linked = linked.max(self.take(page.value));
@@ -153,34 +157,53 @@ impl<'a> Listing<'a> {
     }
 
     /// The first page from a moment on. One damaged message makes a whole page fail: then ids alone are asked for, then
-    /// smaller pages, and at last it is stepped over.
+    /// smaller pages, and at last one message after the other.
     async fn page_from(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
-        let mut refusal = match self.ask(from, ENTRY, PAGE, 0).await? {
-            Ok(page) => return Ok(page),
-            Err(refusal) => refusal,
-        };
+        if let Ok(page) = self.ask(from, ENTRY, PAGE, 0).await? {
+            return Ok(page);
+        }
         if let Ok(mut page) = self.ask(from, "id", PAGE, 0).await? {
             self.date_the_last(&mut page.value).await?;
             return Ok(page);
         }
-        let smaller = SMALLER.iter().map(|top| (*top, 0));
-        for (top, skip) in smaller.chain((1..=STEPS).map(|skip| (1, skip))) {
-            match self.ask(from, ENTRY, top, skip).await? {
-                Ok(page) => {
-                    if skip > 0 {
-                        self.stepped_over(from, &refusal);
-                    }
-                    return Ok(page);
-                }
-                Err(refused) => refusal = refused,
+        for top in SMALLER {
+            if let Ok(page) = self.ask(from, ENTRY, top, 0).await? {
+                return Ok(page);
             }
         }
-        Err(refusal.error())
+        self.one_by_one(from).await
+    }
+
+    /// Up to the first message that was received after `from`; a damaged one is listed by its id alone, without a date, and
+    /// where that fails, too, it is stepped over.
+    async fn one_by_one(&self, from: Timestamp) -> Result<Page<Entry>, SourceError> {
+        let (mut found, mut damaged) = (Vec::new(), 0);
+        for skip in 0..STEPS {
+            let mut page = match self.ask(from, ENTRY, 1, skip).await? {
+                Ok(page) => page,
+                Err(_) => match self.ask(from, "id", 1, skip).await? {
+                    Ok(page) => page,
+                    Err(refusal) if damaged >= DAMAGED => return Err(refusal.error()),
+                    Err(refusal) => {
+                        self.stepped_over(from, &refusal);
+                        damaged += 1;
+                        continue;
+                    }
+                },
+            };
+            let received = page.value.iter().filter_map(|entry| moment(entry.received_date_time.as_deref()?)).max();
+            let is_over = page.value.is_empty() || received.is_some_and(|received| received > from);
+            found.append(&mut page.value);
+            if is_over {
+                break;
+            }
+        }
+        Ok(Page { value: found, next: None, delta: None })
     }
 
     /// When the last of these was received that can be asked: from there it goes on.
     async fn date_the_last(&self, entries: &mut [Entry]) -> Result<(), SourceError> {
-        for entry in entries.iter_mut().rev().take(usize::from(STEPS)) {
+        for entry in entries.iter_mut().rev().take(DATED) {
             let request = self.client.get(&["messages", &entry.id], &format!("$select={ENTRY}"));
             if let Ok(state) = self.client.json::<State>(&request).await? {
                 entry.received_date_time = state.received_date_time;
@@ -264,9 +287,12 @@ fn after(moment: Timestamp) -> Timestamp {
 pub(super) const ENTRY: &str = "id,receivedDateTime";
 /// Messages on a page, and on smaller ones where that fails.
 const PAGE: u16 = 500;
-const SMALLER: [u16; 3] = [50, 10, 1];
-/// Damaged messages in a row that are stepped over.
-const STEPS: u16 = 20;
+const SMALLER: [u16; 2] = [50, 10];
+/// Messages that are asked for one after the other, how many of those may not be listed at all, and how many are asked for
+/// their date.
+const STEPS: u16 = 1000;
+const DAMAGED: u16 = 20;
+const DATED: usize = 20;
 /// How often an empty page that goes on is asked for again.
 const ASKED: u32 = 5;
 /// Passes over a folder that counts more than was found.

@@ -171,9 +171,9 @@ impl Graph {
     async fn check_targets(&self, client: &Client) -> Result<(), SourceError> {
         for what in [&self.launcher.after, &self.launcher.after_empty] {
             let Disposition::Move(name) = what else { continue };
-            if let Some(target) = client.target(name, false).await?
-                && self.read.iter().any(|folder| folder.id == target.id)
-            {
+            let (Some(folder), is_there) = client.leads_to(name).await? else { continue };
+            // made below a folder of a tree, it would be one of the tree
+            if (is_there || self.launcher.subfolders) && self.read.iter().any(|read| read.id == folder.id) {
                 return Err(Self::moved_within(client, name));
             }
         }
@@ -199,14 +199,14 @@ impl Graph {
         let mut places = Places { mailbox, since, source, folders: Vec::new() };
         let (mut found, mut known) = (Vec::new(), HashMap::new());
         for folder in self.read.clone() {
-            let place =
-                before.as_ref().and_then(|before| before.folders.iter().find(|place| place.path == folder.path));
-            let link = place.filter(|place| place.id == folder.id && before_is(before.as_ref(), &places.since));
-            let link = link.and_then(|place| place.link.clone());
+            let place = before.as_ref().and_then(|before| before.seen(&folder.path, &places.since));
+            let link = place.as_ref().filter(|place| place.id == folder.id).and_then(|place| place.link.clone());
             let (listed, link) = match self.list_folder(&client, &folder, link).await {
                 Err(SourceError::Mailbox(fault)) if self.launcher.subfolders => {
                     self.passed_over(&folder, &fault);
-                    (Vec::new(), place.and_then(|place| place.link.clone()))
+                    // as it was: what is new about it is still to be noticed
+                    places.folders.extend(place);
+                    continue;
                 }
                 listed => listed?,
             };
@@ -364,7 +364,7 @@ impl Graph {
             self.find_folders(&client, None).await?;
         }
         let target = match what {
-            Disposition::Move(name) => client.target(name, true).await?,
+            Disposition::Move(name) => Some(client.target(name).await?),
             _ => None,
         };
         if let (Disposition::Move(name), Some(target)) = (what, &target)
@@ -433,10 +433,6 @@ impl Source for Graph {
     async fn finish(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
-}
-
-fn before_is(before: Option<&Places>, since: &str) -> bool {
-    before.is_some_and(|before| before.since == since)
 }
 
 fn item(listed: &Listed, known: Option<&Known>) -> Item {

@@ -40,6 +40,12 @@ impl Refusal {
         matches!(self.status, 400 | 404) && self.is_one_of(&GONE)
     }
 
+    /// A message is not there any more. An id that the server calls malformed is none of those that it gave: the message
+    /// may well be there.
+    pub(super) fn has_left(&self) -> bool {
+        self.is_gone() && !self.is_one_of(&["ErrorInvalidIdMalformed", "ErrorInvalidId"])
+    }
+
     /// There is no such mailbox, or none that Graph may read.
     pub(super) fn is_no_mailbox(&self) -> bool {
         self.is_one_of(&NO_MAILBOX)
@@ -241,6 +247,9 @@ mod tests {
     fn codes_decide_what_is_gone_stale_or_for_ever() {
         assert!(
             refusal(404, "ErrorItemNotFound", "").is_gone() && refusal(400, "ErrorInvalidIdMalformed", "").is_gone()
+        );
+        assert!(
+            refusal(404, "ErrorItemNotFound", "").has_left() && !refusal(400, "ErrorInvalidIdMalformed", "").has_left()
         );
         assert!(!refusal(404, "ErrorInvalidUser", "").is_gone() && !refusal(404, "", "").is_gone());
         assert!(refusal(410, "", "").is_stale() && refusal(400, "syncStateNotFound", "").is_stale());

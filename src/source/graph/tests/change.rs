@@ -174,6 +174,26 @@ async fn a_refused_change_is_tried_again_later_and_a_missing_right_says_so() {
     assert_eq!(error.fault().code, Code::Connect);
 }
 
+/// With its id it can be found in the trash, too.
+#[tokio::test]
+async fn what_may_have_been_deleted_is_not_deleted_again() {
+    let (first, all) = mailbox().await;
+    let own = all.clone();
+    let server = Server::start(move |_, asked| match (answer(&own, asked), asked.method.as_str()) {
+        (_, "DELETE") => Reply::error(504, "UnknownError", ""),
+        (reply, _) => reply,
+    })
+    .await;
+    drop(first);
+    let mut source = graph(&server, "after = delete");
+    let wanted = keys(&["m1"]);
+    let error = source.acknowledge(&wanted, &Disposition::Delete).await.unwrap_err();
+    assert!(matches!(error, SourceError::Connection { .. }), "{error}");
+    // the next cycle looks where it is
+    assert_eq!(source.acknowledge(&wanted, &Disposition::Delete).await.unwrap(), wanted);
+    assert_eq!((server.count("DELETE /me/messages/m1"), all.lock().unwrap()[0].parent.as_str()), (1, "AAMkTRASH"));
+}
+
 #[tokio::test]
 async fn a_target_that_is_read_is_a_mistake_before_anything_is_moved() {
     let (server, all) = mailbox().await;
@@ -187,6 +207,26 @@ async fn a_target_that_is_read_is_a_mistake_before_anything_is_moved() {
         assert!(matches!(error, SourceError::Mailbox(ref fault) if fault.code == Code::Config), "{error}");
     }
     assert_eq!(all.lock().unwrap()[0].parent, "AAMkINBOX");
+}
+
+/// The next cycle would read it.
+#[tokio::test]
+async fn a_target_is_not_made_within_a_tree_that_is_read() {
+    let own = |root: &str, asked: &Asked| match asked.path.as_str() {
+        "/me/mailFolders/msgfolderroot" => Reply::json(&json!({"id": "AAMkROOT", "displayName": "Top"})),
+        "/me/mailFolders/inbox" | "/me/mailFolders/AAMkINBOX" => {
+            Reply::json(&json!({"id": "AAMkINBOX", "displayName": "Inbox", "totalItemCount": 0}))
+        }
+        path if path.ends_with("/delta") => Reply::json(&json!({"value": [], "@odata.deltaLink": format!("{root}/x")})),
+        _ => Reply::json(&json!({"value": []})),
+    };
+    for (more, is_mistake) in [("subfolders = yes", true), ("", false)] {
+        let server = Server::start(own).await;
+        let mut source = graph(&server, &format!("after = move Inbox/Done\n{more}"));
+        let result = source.discover(None).await;
+        assert_eq!(result.is_err_and(|error| error.fault().code == Code::Config), is_mistake, "{more}");
+        assert!(server.all().iter().all(|asked| asked.method == "GET"));
+    }
 }
 
 #[tokio::test]

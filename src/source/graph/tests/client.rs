@@ -76,7 +76,7 @@ async fn a_401_is_answered_with_a_fresh_token_once_and_claims_are_passed_on() {
 
 #[tokio::test]
 async fn no_request_comes_before_the_pause_is_over_whatever_its_form() {
-    for (value, least) in [("1", 1.0), ("0.628", 0.628), ("date", 0.95)] {
+    for (value, least) in [("1", 1.0), ("0.628", 0.628), ("date", 0.95), ("0", 0.002)] {
         for status in [429, 503, 500] {
             let number = AtomicUsize::new(0);
             let server = Server::start(move |_, _| {
@@ -105,8 +105,9 @@ async fn no_request_comes_before_the_pause_is_over_whatever_its_form() {
 async fn the_whole_mailbox_is_left_alone_and_a_long_pause_ends_the_cycle_at_once() {
     let pause = Reply::error_with(429, "ApplicationThrottled", "over its limit", "Retry-After: 120\r\n");
     let server = once(vec![pause]).await;
-    let (one, _) = client(&server, "");
     for _ in 0..2 {
+        // each of a cycle of its own
+        let (one, _) = client(&server, "");
         let began = Instant::now();
         let error = ask(&one, &one.get(&[], "")).await.unwrap_err();
         let SourceError::Connection { fault, retry_after } = error else { panic!("{error}") };
@@ -239,8 +240,8 @@ async fn answers_that_are_none_of_graph_are_told_as_such() {
 async fn no_more_than_three_requests_are_under_way_for_a_sign_in() {
     let server = Server::start(|_, _| Reply::json(&json!({"id": "x"})).after(Duration::from_millis(20))).await;
     // two launchers, two mailboxes, one sign-in
-    let (one, _) = client(&server, "");
-    let (two, _) = client(&server, "mailbox = other@example.test");
+    let (one, _) = client(&server, "tenant = example.test");
+    let (two, _) = client(&server, "tenant = Example.test\nmailbox = other@example.test");
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..24 {
         let client = if n % 2 == 0 { one.clone() } else { two.clone() };

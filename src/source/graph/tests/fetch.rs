@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::graph;
 use super::server::{Asked, Reply, Server};
+use super::{client, graph, voice};
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::document::header::Head;
 use crate::document::mime::{Damage, Limits, PartHead, Visitor, walk};
 use crate::model::{Code, Fault, ItemKey};
+use crate::source::graph::fetch::Fetcher;
 use crate::source::{Content, Fetched, Item, Source, SourceError};
 
 fn items(ids: &[&str]) -> Vec<Item> {
@@ -65,8 +66,13 @@ fn is_state(asked: &Asked) -> bool {
 
 #[tokio::test]
 async fn bodies_come_as_they_are_three_at_once_and_what_is_gone_is_told() {
-    let server = Server::start(|_, asked| match asked.path.as_str() {
+    let looked_for = AtomicUsize::new(0);
+    let server = Server::start(move |_, asked| match asked.path.as_str() {
         "/me/messages/gone" | "/me/messages/left/$value" => Reply::error(404, "ErrorItemNotFound", ""),
+        // it leaves while it is fetched
+        "/me/messages/left" if looked_for.fetch_add(1, Ordering::SeqCst) > 0 => {
+            Reply::error(404, "ErrorItemNotFound", "")
+        }
         path if path.ends_with("/$value") => Reply::mime(PLAIN).after(Duration::from_millis(20)),
         _ => state(),
     })
@@ -108,31 +114,43 @@ async fn what_breaks_off_is_asked_for_again_and_a_short_multipart_is_not_believe
         assert_eq!(mail(&answers[0].1), whole);
         assert_eq!(server.count("GET /me/messages/m1/$value"), 2);
     }
-    // twice the same: that is how it is
-    let server = Server::start(|_, asked| if is_state(asked) { state() } else { Reply::mime(short_one()) }).await;
-    let (result, answers) = fetch(&server, "", &["m1"]).await;
-    result.unwrap();
-    assert_eq!(mail(&answers[0].1), short_one());
 }
 
-fn short_one() -> &'static [u8] {
-    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n"
-}
-
+/// A proxy that cuts at its limit cuts at the same place each time: what has no end is put together from its parts.
 #[tokio::test]
-async fn a_large_body_goes_to_the_disk_and_a_too_large_one_is_not_read_to_its_end() {
-    let large = [PLAIN, &vec![b'x'; 3 << 20]].concat();
-    let expected = large.len() as u64;
-    let server = Server::start(move |_, asked| if is_state(asked) { state() } else { Reply::mime(&large) }).await;
+async fn a_multipart_that_never_ends_is_not_delivered_cut() {
+    let short = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n";
+    let server = Server::start(move |_, asked| parts(asked, &Reply::mime(short))).await;
     let (result, answers) = fetch(&server, "", &["m1"]).await;
     result.unwrap();
-    let Ok(Content::Mail { file, .. }) = &answers[0].1 else { panic!("{answers:?}") };
-    assert!(file.size == expected && file.path().is_some());
-    let (result, answers) = fetch(&server, "max_size = 1M", &["m1"]).await;
-    result.unwrap();
-    let Ok(Content::Mail { file, .. }) = &answers[0].1 else { panic!("{answers:?}") };
-    // what says so is the size alone
-    assert!(file.size > 1 << 20 && file.size < expected && file.path().is_none());
+    check(&mail(&answers[0].1));
+    assert_eq!(server.count("GET /me/messages/m1/$value"), 3);
+}
+
+/// What is taken for gone is never asked for again: only the message itself can say so.
+#[tokio::test]
+async fn a_message_is_not_gone_because_something_of_it_is() {
+    let cases: [(&str, &str, u16, bool); 4] = [
+        ("/$value", "ErrorItemNotFound", 404, true),
+        ("/$value", "ErrorInvalidIdMalformed", 400, true),
+        ("/attachments/a1/$value", "ErrorItemNotFound", 404, false),
+        ("/attachments", "ErrorItemNotFound", 404, false),
+    ];
+    for (what, code, status, is_had) in cases {
+        let server = Server::start(move |_, asked| match asked.path.as_str() {
+            "/me/mailFolders/inbox" => Reply::json(&json!({"id": "AAMkINBOX"})),
+            path if path == format!("/me/messages/m1{what}") => Reply::error(status, code, ""),
+            _ => parts(asked, &Reply::error(500, "ErrorMimeContentConversionFailed", "")),
+        })
+        .await;
+        let (result, answers) = fetch(&server, "", &["m1"]).await;
+        result.unwrap();
+        match &answers[0].1 {
+            content @ Ok(Content::Mail { .. }) if is_had => check(&mail(content)),
+            Err(fault) if !is_had => assert!(fault.text.en.contains(code), "{fault}"),
+            other => panic!("{what} {code}: {other:?}"),
+        }
+    }
 }
 
 /// A server that cannot make MIME of this message, and has its parts.
@@ -166,7 +184,7 @@ fn parts(asked: &Asked, mime: &Reply) -> Reply {
 }
 
 fn pdf() -> Vec<u8> {
-    (0..200_000_u32).map(|n| (n % 251) as u8).collect()
+    (0..100_000_u32).map(|n| (n % 251) as u8).collect()
 }
 
 /// Leaves: media type, name, content.
@@ -301,6 +319,30 @@ async fn a_message_of_which_nothing_can_be_had_fails_alone_and_not_for_the_servi
     assert_eq!((result.unwrap_err().fault().code, answers.len()), (Code::Connect, 0));
 }
 
+/// Somebody else's folder may be open where the inbox is not: a bad message in it stops no other one.
+#[tokio::test]
+async fn the_folder_that_is_read_tells_whether_the_mailbox_can_be() {
+    let server = Server::start(|_, asked| match asked.path.as_str() {
+        _ if is_state(asked) => state(),
+        "/me/mailFolders/AAMkX" => Reply::json(&json!({"id": "AAMkX"})),
+        "/me/mailFolders/inbox" => Reply::error(403, "ErrorAccessDenied", ""),
+        _ => Reply::error(500, "ErrorContentConversionFailed", "no"),
+    })
+    .await;
+    let fetcher = Fetcher {
+        client: client(&server, "").0,
+        voice: voice().0,
+        largest: 1 << 20,
+        first_retry: Duration::from_millis(1),
+        known: std::sync::Arc::default(),
+        folders: [("AAMkX".to_owned(), "Factures".to_owned())].into(),
+        source: "Factures".to_owned(),
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let brought = fetcher.bring(&ItemKey::new("bad"), &Spool::open(dir.path()).unwrap()).await;
+    assert!(matches!(brought, Ok(Err(ref fault)) if fault.code == Code::Protocol), "{brought:?}");
+}
+
 #[tokio::test]
 async fn nobody_who_wants_the_rest_ends_the_call() {
     let server = Server::start(|_, asked| if is_state(asked) { state() } else { Reply::mime(PLAIN) }).await;
@@ -318,12 +360,14 @@ async fn nobody_who_wants_the_rest_ends_the_call() {
 async fn a_reissued_message_is_known_by_its_header_block_and_others_by_what_the_list_says() {
     let server = Server::start(|_, asked| match asked.path.as_str() {
         "/me/messages/gone" | "/me/messages/gone/$value" => Reply::error(404, "ErrorItemNotFound", ""),
+        "/me/messages/large/$value" => Reply::error(504, "UnknownError", ""),
+        "/me/mailFolders/inbox" => Reply::json(&json!({"id": "AAMkINBOX"})),
         _ if is_state(asked) => state(),
         _ => Reply::mime(PLAIN),
     })
     .await;
-    let mut batch = items(&["m1", "gone", "m2"]);
-    batch[0].reissued = true;
+    let mut batch = items(&["m1", "large", "gone", "m2"]);
+    (batch[0].reissued, batch[1].reissued) = (true, true);
     let prints = graph(&server, "").identify(&batch).await.unwrap();
     let print = |id: &str| prints.iter().find(|(key, _)| key.as_str() == id).map(|(_, print)| print);
     let head = PLAIN.split(|byte| *byte == b'\r').count();

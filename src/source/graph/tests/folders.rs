@@ -141,19 +141,19 @@ async fn a_missing_folder_names_what_is_there_and_several_name_their_ids() {
 async fn a_target_is_made_where_it_is_missing_below_what_is_there() {
     let (server, made) = server().await;
     let (client, _) = client(&server, "");
-    assert_eq!(client.target("Traité/2026", false).await.unwrap(), None);
+    assert_eq!(client.leads_to("Traité/2026").await.unwrap(), (None, false));
     assert!(made.lock().unwrap().is_empty());
-    let target = client.target("Traité/2026", true).await.unwrap().unwrap();
+    let target = client.target("Traité/2026").await.unwrap();
     assert_eq!((target.id.as_str(), target.path.as_str()), ("AAMkNEW2026", "Traité/2026"));
-    client.target(r"inbox/Factures/A\/B", true).await.unwrap().unwrap();
-    assert_eq!(client.target("inbox/factures", true).await.unwrap().unwrap().id, "AAMkFACTURES/+==");
+    client.target(r"inbox/Factures/A\/B").await.unwrap();
+    assert_eq!(client.target("inbox/factures").await.unwrap().id, "AAMkFACTURES/+==");
     let expected = [
         "/me/mailFolders Traité",
         "/me/mailFolders/AAMkNEWTraité/childFolders 2026",
         "/me/mailFolders/AAMkFACTURES/+==/childFolders A/B",
     ];
     assert_eq!(*made.lock().unwrap(), expected);
-    assert!(client.target("AAMkNOTTHERE0000", true).await.is_err(), "a folder named like an id");
+    assert!(client.target("AAMkNOTTHERE0000").await.is_err(), "a folder named like an id");
 }
 
 #[tokio::test]

@@ -114,12 +114,38 @@ async fn a_damaged_message_is_listed_by_its_id_else_stepped_over_and_stops_no_ot
     assert!(asked.len() < 12, "{asked:#?}");
 }
 
+/// Seconds do not lead past a damaged message, whose date is not told: it may be the only one, or the youngest by far.
+#[tokio::test]
+async fn a_damaged_message_hides_none_of_its_second_and_is_no_reason_to_ask_for_ever() {
+    // how many within one second, and which is damaged
+    for (count, damaged) in [(1, 0), (3, 1), (3, 2), (30, 11), (30, 29)] {
+        for ids_are_told in [true, false] {
+            let mut folder = Folder::of(count, count, Quirks::default());
+            let damaged = format!("AAkAL{damaged:05}");
+            (folder.damaged, folder.ids_are_told) = (vec![damaged.clone()], ids_are_told);
+            let last = ("AAkALlast".to_owned(), "2026-11-20T00:00:00Z".to_owned(), false);
+            folder.messages.lock().unwrap().push(last.clone());
+            folder.damaged.push(last.0);
+            let folder = Arc::new(folder);
+            let server = serve(folder.clone()).await;
+            let mut source = graph(&server, "after = delete");
+            source.times.first_retry = std::time::Duration::from_millis(1);
+            let discovery = source.discover(None);
+            let discovery = tokio::time::timeout(std::time::Duration::from_secs(30), discovery).await.unwrap().unwrap();
+            let told = |id: &String| ids_are_told || !folder.damaged.contains(id);
+            let expected: Vec<String> = folder.ids().into_iter().filter(told).collect();
+            assert_eq!(ids(&discovery), expected, "{damaged} of {count}");
+        }
+    }
+}
+
 /// A folder that answers delta with `rounds`: the pages of each, by the token that is asked for.
 async fn changes(pages: impl Fn(&str, &Asked) -> Reply + Send + Sync + 'static) -> Server {
     let folder = Folder::of(5, 1, Quirks::default());
     Server::start(move |root, asked| match asked.path.as_str() {
         path if path.ends_with("/messages/delta") => pages(root, asked),
         path if path.ends_with("/messages") => folder.page(root, asked),
+        path if path.ends_with("/msgfolderroot") => Reply::json(&json!({"id": "AAMkROOT", "displayName": "Top"})),
         _ => Reply::json(&folder.as_json()),
     })
     .await
@@ -203,6 +229,20 @@ async fn a_forgotten_link_brings_everything_again_also_in_the_middle_of_a_round(
     assert_eq!(ids(&source.discover(Some(&elsewhere)).await.unwrap()), ["m1", "m2", "m3"]);
 }
 
+/// The link of a round by ids alone brings ids alone for ever.
+#[tokio::test]
+async fn a_server_that_fails_for_a_moment_is_not_asked_for_ids_alone() {
+    let server = rounds(|root, token| match token {
+        "c" => Reply::error(500, "InternalServerError", ""),
+        _ => page(root, &["m1"], "deltaLink $deltatoken=c"),
+    })
+    .await;
+    let first = graph(&server, "").discover(None).await.unwrap();
+    let second = graph(&server, "").discover(first.cursor.as_ref()).await.unwrap();
+    assert_eq!((second.items.as_slice(), second.cursor), (first.items.as_slice(), first.cursor));
+    assert!(server.all().iter().all(|asked| asked.param("$select") != "id"));
+}
+
 #[tokio::test]
 async fn without_delta_the_folder_is_listed() {
     let whole: Vec<String> = Folder::of(5, 1, Quirks::default()).ids();
@@ -254,4 +294,37 @@ async fn a_folder_with_another_id_under_its_path_has_reissued_keys() {
     // another mailbox is another matter
     let third = graph(&server, "mailbox = other@example.test").discover(Some(&other)).await.unwrap();
     assert!(!third.items[0].reissued);
+}
+
+/// A folder that is passed over stays as it was: another id, or another `since`, is noticed once it can be listed.
+#[tokio::test]
+async fn a_folder_that_is_passed_over_is_not_seen_through() {
+    let refused = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let refuses = refused.clone();
+    let server = rounds(move |root, token| match token {
+        _ if refuses.load(Ordering::SeqCst) => Reply::error(403, "ErrorAccessDenied", ""),
+        "" => page(root, &["m1", "m3"], "deltaLink $deltatoken=c"),
+        "c" => page(root, &[], "deltaLink $deltatoken=c"),
+        token => panic!("{token}"),
+    })
+    .await;
+    let of = |more: &str| graph(&server, &format!("subfolders = yes\n{more}"));
+    refused.store(false, Ordering::SeqCst);
+    let first = of("since = 2026-11-02").discover(None).await.unwrap();
+    assert_eq!(ids(&first), ["m3"]);
+    let first = first.cursor.unwrap();
+    let other = Cursor(first.0.replace("\"AAMkINBOX\"", "\"AAMkOLD\""));
+    for (before, since, expected) in [
+        (&first, "since = 2026-11-02", &[][..]),
+        (&first, "", &["m1", "m3"][..]),
+        (&other, "since = 2026-11-02", &["m3"][..]),
+    ] {
+        refused.store(true, Ordering::SeqCst);
+        let nothing = of(since).discover(Some(before)).await.unwrap();
+        assert!(nothing.items.is_empty());
+        refused.store(false, Ordering::SeqCst);
+        let again = of(since).discover(nothing.cursor.as_ref()).await.unwrap();
+        assert_eq!(ids(&again), expected, "{since}");
+        assert!(again.items.iter().all(|item| item.reissued == (before == &other)));
+    }
 }
