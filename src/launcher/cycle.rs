@@ -45,6 +45,13 @@ pub struct Outcome {
     pub next: Next,
 }
 
+impl Outcome {
+    /// Nothing was listed, and nothing went wrong.
+    pub(super) fn saw_nothing(&self) -> bool {
+        self.report.error.is_none() && self.report.items.found == 0
+    }
+}
+
 /// When to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {

@@ -170,7 +170,10 @@ async fn rounds(launcher: &Launcher, env: &Env, stop: &CancellationToken, source
             kept = (outcome.report.error.is_none()).then_some(source);
             outcome
         };
-        tell(launcher, env, &outcome, began.elapsed());
+        // one that was stopped before it saw anything says nothing about the launcher, and ends no alert
+        if !(stop.is_cancelled() && outcome.saw_nothing()) {
+            tell(launcher, env, &outcome, began.elapsed());
+        }
         refused = outcome.next == Next::Credentials;
         due = next_due(&launcher.interval, outcome.next, &mut backoff);
     }

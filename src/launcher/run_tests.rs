@@ -94,13 +94,19 @@ async fn trouble_decides_when_to_come_back() {
     }
 }
 
-/// A mailbox that can be locked.
-struct Door(Arc<AtomicBool>);
+/// A mailbox that can be locked, or never says what it has.
+struct Door {
+    open: Arc<AtomicBool>,
+    silent: bool,
+}
 
 #[async_trait::async_trait]
 impl Source for Door {
     async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        if self.0.load(Ordering::SeqCst) {
+        if self.silent {
+            std::future::pending::<()>().await;
+        }
+        if self.open.load(Ordering::SeqCst) {
             return Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None });
         }
         Err(SourceError::Credentials(Fault::new(Code::Credentials, text!("revoked", "révoqué"))))
@@ -128,6 +134,7 @@ struct Account {
     dir: tempfile::TempDir,
     launcher: Launcher,
     open: Arc<AtomicBool>,
+    silent: bool,
 }
 
 impl Account {
@@ -141,7 +148,7 @@ impl Account {
         );
         let overrides = crate::config::Overrides::default();
         let launcher = crate::config::load_bytes(Path::new("t.ini"), text.as_bytes(), &overrides).unwrap();
-        let account = Self { dir, launcher: launcher.launchers[0].clone(), open: Arc::new(open.into()) };
+        let account = Self { dir, launcher: launcher.launchers[0].clone(), open: Arc::new(open.into()), silent: false };
         account.login("first");
         account
     }
@@ -170,7 +177,8 @@ impl Account {
             sink.lock().unwrap().extend(fault.map(|how| (began.elapsed().as_secs(), how)));
         });
         let (env, stop) = (Env::new(self.dir.path().to_owned(), events), CancellationToken::new());
-        let running = rounds(&self.launcher, &env, &stop, || Box::new(Door(Arc::clone(&self.open))));
+        let door = || Box::new(Door { open: Arc::clone(&self.open), silent: self.silent }) as Box<dyn Source>;
+        let running = rounds(&self.launcher, &env, &stop, door);
         tokio::join!(running, async {
             script.await;
             stop.cancel();
@@ -184,6 +192,15 @@ async fn pass(seconds: u64) {
 }
 
 const KINDS: [&str; 2] = ["launcher = o365", "launcher = imap\nserver = outlook.office365.com\nauth = xoauth2"];
+
+#[tokio::test(start_paused = true)]
+async fn a_cycle_that_is_stopped_before_it_saw_anything_ends_no_alert() {
+    for silent in [true, false] {
+        let account = Account { silent, ..Account::new(KINDS[0], "5m", true) };
+        let told = account.live(pass(100)).await;
+        assert_eq!(told.is_empty(), silent, "{told:?}");
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_launcher_goes_on_within_seconds_after_a_sign_in() {
