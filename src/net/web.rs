@@ -6,8 +6,10 @@
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Url};
 use zeroize::Zeroizing;
 
@@ -119,5 +121,51 @@ fn is_resolution(error: &reqwest::Error) -> bool {
     false
 }
 
+/// `Retry-After` (RFC 9110, 10.2.3): seconds, which Microsoft also writes with a fraction, or a date.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST_WAIT));
+    }
+    let at = SystemTime::from(date(value)?);
+    Some(at.duration_since(now).unwrap_or_default().min(LONGEST_WAIT))
+}
+
+/// A date of HTTP (RFC 9110, 5.6.7), in the form that is not obsolete.
+pub fn date(value: &str) -> Option<Timestamp> {
+    jiff::fmt::rfc2822::parse(value).ok().map(|zoned| zoned.timestamp())
+}
+
 /// For the connection, its TLS included.
 pub const PATIENCE: Duration = Duration::from_secs(15);
+/// No server can mean that it wants to be left alone for longer.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_each_of_its_forms() {
+        let now = SystemTime::from(date("Wed, 26 Nov 2025 04:00:00 GMT").unwrap());
+        let cases = [
+            ("3", Some(3.0)),
+            ("2.128", Some(2.128)),
+            (" 0 ", Some(0.0)),
+            ("Wed, 26 Nov 2025 04:01:30 GMT", Some(90.0)),
+            ("Wed, 26 Nov 2025 03:00:00 GMT", Some(0.0)),
+            ("99999999999", Some(86400.0)),
+            ("Thu, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
+            ("-1", None),
+            ("soon", None),
+            ("inf", None),
+        ];
+        for (value, expected) in cases {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
+            let found = retry_after(&headers, now);
+            assert_eq!(found, expected.map(Duration::from_secs_f64), "{value}");
+        }
+    }
+}

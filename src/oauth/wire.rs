@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::body::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use reqwest::{Client, Response, StatusCode, Url};
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -91,7 +91,7 @@ fn by_status(refusal: Option<Refusal>, status: StatusCode, headers: &HeaderMap, 
         }
     }
     if let Next::Later(wait) = &mut refusal.next {
-        *wait = retry_after(headers, SystemTime::now());
+        *wait = web::retry_after(headers, SystemTime::now());
     }
     if refusal.next == Next::SignIn
         && let Some(Text { en, fr }) = skew(headers, Timestamp::now())
@@ -128,24 +128,9 @@ fn redirected(host: &str, headers: &HeaderMap) -> Refusal {
     Refusal::of(Fault::new(Code::Protocol, text))
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): seconds, which Microsoft also writes with a fraction, or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST_WAIT));
-    }
-    let at = SystemTime::from(date(value)?);
-    Some(at.duration_since(now).unwrap_or_default().min(LONGEST_WAIT))
-}
-
-/// A date of HTTP (RFC 9110, 5.6.7), in the form that is not obsolete.
-fn date(value: &str) -> Option<Timestamp> {
-    jiff::fmt::rfc2822::parse(value).ok().map(|zoned| zoned.timestamp())
-}
-
 /// A clock that is wrong makes signed requests useless, and no server says so plainly.
 fn skew(headers: &HeaderMap, now: Timestamp) -> Option<Text> {
-    let theirs = date(headers.get(DATE)?.to_str().ok()?)?;
+    let theirs = web::date(headers.get(DATE)?.to_str().ok()?)?;
     let seconds = now.duration_since(theirs).as_secs();
     let minutes = seconds.unsigned_abs() / 60;
     if minutes < SKEW {
@@ -172,8 +157,6 @@ fn no_address(url: &str) -> Fault {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Tokens of people in many groups have some 20 KB.
 const LARGEST: usize = 256 << 10;
-/// No server can mean that it wants to be left alone for longer.
-const LONGEST_WAIT: Duration = Duration::from_hours(24);
 /// Minutes; what servers tolerate.
 const SKEW: u64 = 3;
 
@@ -182,28 +165,6 @@ mod tests {
     use reqwest::header::HeaderValue;
 
     use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_each_of_its_forms() {
-        let now = SystemTime::from(date("Wed, 26 Nov 2025 04:00:00 GMT").unwrap());
-        let cases = [
-            ("3", Some(3.0)),
-            ("2.128", Some(2.128)),
-            (" 0 ", Some(0.0)),
-            ("Wed, 26 Nov 2025 04:01:30 GMT", Some(90.0)),
-            ("Wed, 26 Nov 2025 03:00:00 GMT", Some(0.0)),
-            ("99999999999", Some(86400.0)),
-            ("Thu, 26 Nov 2099 03:00:00 GMT", Some(86400.0)),
-            ("-1", None),
-            ("soon", None),
-            ("inf", None),
-        ];
-        for (value, expected) in cases {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(value))]);
-            let found = retry_after(&headers, now);
-            assert_eq!(found, expected.map(Duration::from_secs_f64), "{value}");
-        }
-    }
 
     #[test]
     fn a_wrong_clock_is_told_with_its_direction() {

@@ -7,7 +7,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use base64::Engine as _;
@@ -330,7 +330,7 @@ impl Client {
 
     /// What an answer that is no success says; of no use are pages of a proxy, and what was cut.
     async fn read_refusal(&self, request: &Request, mut answer: Answer, access: &Secret) -> Refusal {
-        let retry_after = answer.response.headers().get("retry-after").and_then(retry_after);
+        let retry_after = web::retry_after(answer.response.headers(), SystemTime::now());
         let mut bytes = Vec::new();
         while let Ok(Some(chunk)) = answer.chunk().await {
             bytes.extend_from_slice(&chunk);
@@ -537,18 +537,6 @@ fn decode(encoded: &str, alphabet: &base64::alphabet::Alphabet) -> Option<String
     String::from_utf8(bytes).ok().filter(|text| text.starts_with('{'))
 }
 
-/// `Retry-After`: seconds, also fractions of them, or a date (RFC 9110, 10.2.3).
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    let pause = if let Ok(seconds) = text.parse::<f64>() {
-        Duration::try_from_secs_f64(seconds.max(0.0)).ok()?
-    } else {
-        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default()
-    };
-    Some(pause.min(LONGEST_PAUSE))
-}
-
 /// The beginning of an answer that is no JSON.
 fn page(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(PAGE_SHOWN)]).trim().to_owned();
@@ -579,8 +567,6 @@ const LARGEST_STEP: u32 = 16;
 /// Bytes of JSON in one answer: pages are a tenth of a megabyte, the text of a message may be long.
 const LARGEST_JSON: usize = 16 << 20;
 const LARGEST_REFUSAL: usize = 64 << 10;
-/// No server can mean that it wants to be left alone for longer.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// Characters of what a server says, of a segment of a path, of a page.
 const SAID_LIMIT: usize = 300;
 const SEGMENT_SHOWN: usize = 24;
