@@ -70,8 +70,7 @@ fn a_person_signs_in_at_the_real_server_and_its_tokens_are_renewed_until_an_old_
     let code = shown(&login);
     let said = login.said.all();
     assert!(said.contains(&format!("{}/device", provider.authority())), "the address of the page: {said}");
-    // one question at least is answered with `authorization_pending`
-    std::thread::sleep(Duration::from_secs(6));
+    provider.wait_refused("authorization_pending");
     provider.approve(&code, MARIE);
     let (status, said) = login.end();
     assert!(status.success() && said.contains(MARIE), "{said}");

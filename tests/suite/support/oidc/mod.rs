@@ -76,6 +76,11 @@ impl Oidc {
         self.order(&format!("decline {user_code}"));
     }
 
+    /// Returns once a question was answered with this word of RFC 6749, 5.2, or RFC 8628, 3.5.
+    pub(crate) fn wait_refused(&self, error: &str) {
+        self.said.wait(&format!("refused {error}"), 0);
+    }
+
     fn order(&mut self, line: &str) {
         writeln!(self.input, "{line}").unwrap();
         // `done …` or `failed …`: the words that were sent stand in both

@@ -7,7 +7,7 @@
 // It prints `listening http://127.0.0.1:PORT`, then obeys lines on standard input, each answered by one line:
 //   approve CODE LOGIN   a person enters the code, signs in and consents
 //   decline CODE         a person enters the code and refuses
-// Both go through the pages that a person sees. It ends with its standard input.
+// Both go through the pages that a person sees. `refused WORD` tells each refusal of the token endpoint. It ends with its standard input.
 import { createServer } from 'node:http';
 import { createInterface } from 'node:readline';
 
@@ -121,6 +121,8 @@ async function decline(code) {
   await browser.submit(asked, { abort: 'yes' });
 }
 
+// each refusal of the token endpoint is told: that somebody asks before there is an answer can be waited for
+provider.on('grant.error', (_, error) => console.log(`refused ${error.error}`));
 console.log(`listening ${base}`);
 const deeds = { approve, decline };
 for await (const line of createInterface({ input: process.stdin })) {
