@@ -309,12 +309,17 @@ impl Launcher {
             settle: options.get("settle", value::duration).unwrap_or(SETTLE),
             server,
         };
-        launcher.check_clear_text(options, report);
-        launcher.check_pop3(options, report);
-        launcher.check_oauth(options, report);
-        launcher.check_folder(options, report);
-        launcher.check_directories(options, report);
+        launcher.check(options, report);
         complete.then_some(launcher)
+    }
+
+    /// What no option can say by itself.
+    fn check(&mut self, options: &Options, report: &mut Report) {
+        self.check_clear_text(options, report);
+        self.check_pop3(options, report);
+        self.check_oauth(options, report);
+        self.check_folder(options, report);
+        self.check_directories(options, report);
     }
 
     /// `tls = none` shows password and mails to everyone on the way.

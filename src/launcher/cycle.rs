@@ -489,7 +489,8 @@ impl Cycle {
         }
         let (sender, fetched) = mpsc::channel(IN_FLIGHT);
         let (spool, stop, runtime) = (self.spool.clone(), self.stop.clone(), Handle::current());
-        let listed = items.clone();
+        let items: Arc<[Item]> = items.into();
+        let listed = Arc::clone(&items);
         let take_all = spawn_blocking(carried(move || {
             let taken = self.take_all(&listed, Arrivals { fetched, received: VecDeque::new(), runtime });
             (self, taken)
