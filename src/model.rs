@@ -142,16 +142,34 @@ pub enum Disposition {
 }
 
 /// The role of a document in its item: the contract's `role` field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// A whole message (.eml).
+    /// A whole message: an .eml, or a message of ACTES as it came.
     Message,
-    /// An attachment.
+    /// An attachment of a mail; a piece of a PES or of an invoice.
     Attachment,
     /// An inline part that has a file name.
     Inline,
-    /// A dropped file.
+    /// A dropped file; the document that an envelope is about.
     Document,
+    /// An annexe of an acte.
+    Annex,
+    /// An acknowledgement: of an acte, of a PES.
+    Receipt,
+    /// A PES as it came.
+    Pes,
+    /// An invoice.
+    Invoice,
+    /// A flow of Chorus Pro as it came.
+    Pivot,
+    /// A status of Chorus Pro as it came.
+    Status,
+    /// A container, or its table of contents.
+    Envelope,
+    /// The metadata file of a deposit.
+    Metadata,
+    /// The name of a field of Pastell that has no role of its own.
+    Field(Arc<str>),
     /// Not a document: the sidecar with the metadata.
     Index,
     /// Not a document: the folder in which an item's files are delivered.
@@ -160,26 +178,91 @@ pub enum Role {
 
 impl Role {
     /// The word of the contract.
-    pub fn as_str(self) -> &'static str {
+    pub fn as_str(&self) -> &str {
         match self {
             Self::Message => "message",
             Self::Attachment => "attachment",
             Self::Inline => "inline",
             Self::Document => "document",
+            Self::Annex => "annex",
+            Self::Receipt => "receipt",
+            Self::Pes => "pes",
+            Self::Invoice => "invoice",
+            Self::Pivot => "pivot",
+            Self::Status => "status",
+            Self::Envelope => "envelope",
+            Self::Metadata => "metadata",
+            Self::Field(name) => name,
             Self::Index => "index",
             Self::Folder => "folder",
         }
     }
 
-    /// Reads the word of [`as_str`](Self::as_str).
-    pub fn parse(word: &str) -> Option<Self> {
-        let all = [Self::Message, Self::Attachment, Self::Inline, Self::Document, Self::Index, Self::Folder];
-        all.into_iter().find(|role| role.as_str() == word)
+    /// Reads the word of [`as_str`](Self::as_str); any other word is a field of Pastell.
+    pub fn parse(word: &str) -> Self {
+        let all = [
+            Self::Message,
+            Self::Attachment,
+            Self::Inline,
+            Self::Document,
+            Self::Annex,
+            Self::Receipt,
+            Self::Pes,
+            Self::Invoice,
+            Self::Pivot,
+            Self::Status,
+            Self::Envelope,
+            Self::Metadata,
+            Self::Index,
+            Self::Folder,
+        ];
+        all.into_iter().find(|role| role.as_str() == word).unwrap_or_else(|| Self::Field(word.into()))
     }
 
     /// Whether it is one of the item's documents, not something that is delivered with them.
-    pub fn is_document(self) -> bool {
+    pub fn is_document(&self) -> bool {
         !matches!(self, Self::Index | Self::Folder)
+    }
+}
+
+/// The kinds of envelope: the `kind` of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EnvelopeKind {
+    /// What local authorities send to their prefecture, and its answers.
+    Actes,
+    /// Payments and revenue between an authority and its accountant: PES V2.
+    Helios,
+    /// Invoices of Chorus Pro.
+    Chorus,
+    /// A deposit of Pastell that is none of these.
+    Pastell,
+    /// An export of web-delib.
+    Webdelib,
+}
+
+impl EnvelopeKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Actes, Self::Helios, Self::Chorus, Self::Pastell, Self::Webdelib];
+
+    /// The word of the index.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Actes => "actes",
+            Self::Helios => "helios",
+            Self::Chorus => "chorus",
+            Self::Pastell => "pastell",
+            Self::Webdelib => "webdelib",
+        }
+    }
+
+    /// Reads the word of the index, or EzGED's (`acte_nature`, `chorus_fact`); case does not matter.
+    pub fn parse(word: &str) -> Option<Self> {
+        let word = word.to_ascii_lowercase();
+        match word.as_str() {
+            "acte_nature" => Some(Self::Actes),
+            "chorus_fact" => Some(Self::Chorus),
+            _ => Self::ALL.into_iter().find(|kind| kind.as_str() == word),
+        }
     }
 }
 

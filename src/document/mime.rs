@@ -256,7 +256,7 @@ mod tests {
     fn lines(message: &str) -> Vec<String> {
         let (visitor, _) = read(message.replace('\n', "\r\n").as_bytes());
         let line = |part: &Found| {
-            let role = part.head.role.map_or("body", Role::as_str);
+            let role = part.head.role.as_ref().map_or("body", Role::as_str);
             format!("{role} {} {:?}", part.head.file_name(), String::from_utf8_lossy(&part.content))
         };
         visitor.parts.iter().map(line).collect()
@@ -369,7 +369,7 @@ mod tests {
         let role = |kind: &str, first: &str, fields: &str| {
             let message = format!("Content-Type: multipart/{kind}; boundary=b\n\n{first}{}--b--\n", part(fields));
             let (visitor, _) = read(message.as_bytes());
-            visitor.parts.last().map(|part| part.head.role)
+            visitor.parts.last().map(|part| part.head.role.clone())
         };
         let page = part("Content-Type: text/html");
         let body = Some(None);

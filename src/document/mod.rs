@@ -5,6 +5,7 @@
 //! visitor gives.
 
 mod container;
+pub mod envelope;
 pub mod header;
 mod lines;
 pub mod mime;

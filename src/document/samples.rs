@@ -191,7 +191,7 @@ fn every_winmail_dat_gives_the_files_of_its_list() {
 }
 
 fn told_name(head: &PartHead) -> String {
-    match (head.role, head.media_type.as_str()) {
+    match (&head.role, head.media_type.as_str()) {
         (None, "text/html") => "body.html".to_owned(),
         (None, "text/rtf") => "body.rtf".to_owned(),
         (None, _) => "body.txt".to_owned(),

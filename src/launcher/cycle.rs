@@ -864,7 +864,7 @@ impl Cycle {
                     Some(Ok(Content::Mail { file, .. })) => {
                         file.keep(&self.spool, key).map_err(|error| spool_fault(&self.spool.path(key), &error))?;
                     }
-                    Some(Ok(Content::Gone)) => {}
+                    Some(Ok(Content::Gone | Content::Envelope { .. })) => {}
                     Some(Err(_)) | None => {
                         not_kept.insert(key.clone());
                         continue;
@@ -1094,6 +1094,7 @@ pub(super) fn weight(content: &Result<Content, Fault>) -> u64 {
     match content {
         Ok(Content::Mail { file, .. }) => file.size,
         Ok(Content::File { stamp, .. }) => stamp.size,
+        Ok(Content::Envelope { stamps, .. }) => stamps.iter().map(|stamp| stamp.size).sum(),
         Ok(Content::Gone) | Err(_) => 0,
     }
 }

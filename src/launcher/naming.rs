@@ -31,7 +31,7 @@ pub(super) struct Naming<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<'a> {
     pub(super) n: u32,
-    pub(super) role: Role,
+    pub(super) role: &'a Role,
     /// Its own name, not sanitised.
     pub(super) name: &'a str,
     pub(super) sha256: Digest,
@@ -197,7 +197,7 @@ mod tests {
         let mut launcher = launcher(Path::new("/cold"));
         launcher.template = Template::document(template).unwrap();
         let naming = Naming { launcher: &launcher, short: "42-abc", uid: "42" };
-        naming.document(&facts(), &Named { n: 3, role: Role::Attachment, name, sha256: Digest::of(b"abc") })
+        naming.document(&facts(), &Named { n: 3, role: &Role::Attachment, name, sha256: Digest::of(b"abc") })
     }
 
     #[test]

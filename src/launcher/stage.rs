@@ -34,6 +34,7 @@ impl Cycle {
         match content {
             Content::Gone => Ok(None),
             Content::File { path, name, stamp } => self.stage_file(item, short, &path, &name, &stamp),
+            Content::Envelope { path, .. } => Err(spool_fault(&path, &io::Error::other("not in this version"))),
             Content::Mail { file, .. } if file.size > self.launcher.max_size => {
                 let entry = too_large(&self.launcher, &item.key, short, file.size);
                 self.quarantine_whole(&entry, None)?;
@@ -134,7 +135,7 @@ impl Cycle {
             part.n += 1;
         }
         let name = naming.message(facts);
-        let named = Named { n: 1, role: Role::Message, name: &name, sha256: staged.sha256 };
+        let named = Named { n: 1, role: &Role::Message, name: &name, sha256: staged.sha256 };
         let decision = self.taken(staged, naming.document(facts, &named));
         let (original_name, media_type) = (Some(name), Some("message/rfc822".to_owned()));
         parts.insert(0, Part { n: 1, role: Role::Message, original_name, media_type, decision });
@@ -204,7 +205,7 @@ impl Cycle {
                 let Some(staged) = self.copy_document(&short, path, stamp)? else { return Ok(None) };
                 match staged {
                     Ok(staged) => {
-                        let named = Named { n: 1, role: Role::Document, name, sha256: staged.sha256 };
+                        let named = Named { n: 1, role: &Role::Document, name, sha256: staged.sha256 };
                         let name = naming.document(&facts, &named);
                         part.decision = self.taken(staged, name);
                     }
@@ -344,8 +345,8 @@ impl<'a> Taker<'a> {
         })
     }
 
-    fn decide(&mut self, head: &PartHead, role: Role) -> io::Result<Option<Decision>> {
-        if role == Role::Inline && !(self.launcher.inline && head.name.is_some()) {
+    fn decide(&mut self, head: &PartHead, role: &Role) -> io::Result<Option<Decision>> {
+        if *role == Role::Inline && !(self.launcher.inline && head.name.is_some()) {
             return Ok(Some(Decision::Inline));
         }
         let refused = refusal(&self.launcher.filter, &head.file_name());
@@ -368,9 +369,9 @@ impl Visitor for Taker<'_> {
     }
 
     fn part(&mut self, head: &PartHead) -> io::Result<bool> {
-        let Some(role) = head.role else { return Ok(false) };
+        let Some(role) = head.role.clone() else { return Ok(false) };
         let n = u32::try_from(self.parts.len() + 1).unwrap_or(u32::MAX);
-        let decision = self.decide(head, role)?;
+        let decision = self.decide(head, &role)?;
         let wanted = decision.is_none();
         if let (true, Some(damage)) = (wanted, &head.unopened) {
             self.notes.push(about(&head.file_name(), damage));
@@ -411,7 +412,7 @@ impl Visitor for Taker<'_> {
         if let Some(part) = self.parts.last_mut() {
             // the message itself comes first
             let n = part.n + u32::from(self.launcher.take == Take::Both);
-            let named = Named { n, role: part.role, name: &name, sha256: staged.sha256 };
+            let named = Named { n, role: &part.role, name: &name, sha256: staged.sha256 };
             let name = self.naming.document(&self.facts, &named);
             let directory = self.launcher.deliver.clone();
             let Staged { name: staged, size, sha256 } = staged;

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::stamp::Stamp;
+use crate::document::envelope::Deposit;
 use crate::document::header::Head;
 use crate::model::{Digest, Disposition, Fault, ItemKey};
 use crate::oauth::TokenError;
@@ -155,6 +156,15 @@ pub enum Content {
         name: String,
         /// What it looked like when it was listed; read again when it looks different afterwards.
         stamp: Stamp,
+    },
+    /// A dropped envelope, read in place.
+    Envelope {
+        /// Where it lies: the directory, the archive or the file; of loose files, their metadata file.
+        path: PathBuf,
+        /// Its files.
+        deposit: Deposit,
+        /// What each of them looked like when it was listed, in their order; read again when one looks different.
+        stamps: Vec<Stamp>,
     },
     /// It is no longer there.
     Gone,

@@ -94,7 +94,7 @@ fn content(content: Result<Content, Fault>) -> Result<Option<Vec<u8>>, Fault> {
             Ok(Some(bytes))
         }
         Content::Gone => Ok(None),
-        Content::File { .. } => panic!("a mailbox has no dropped files"),
+        Content::File { .. } | Content::Envelope { .. } => panic!("a mailbox has no dropped files"),
     }
 }
 

@@ -59,7 +59,7 @@ fn told(message: &[u8], nested: bool) -> Vec<String> {
 }
 
 fn line(head: &PartHead, content: &[u8], damage: Option<&Damage>) -> String {
-    let role = head.role.map_or("text", Role::as_str);
+    let role = head.role.as_ref().map_or("text", Role::as_str);
     let content = match std::str::from_utf8(content) {
         Ok(text) if text.len() <= 60 => format!("{text:?}"),
         _ => format!("{} bytes {}", content.len(), &Digest::of(content).to_string()[..16]),

@@ -78,7 +78,7 @@ fn part(row: &Row<'_>) -> rusqlite::Result<Part> {
     };
     Ok(Part {
         n: row.get(0)?,
-        role: Role::parse(&row.get::<_, String>(1)?).unwrap_or(Role::Document),
+        role: Role::parse(&row.get::<_, String>(1)?),
         original_name: row.get(2)?,
         media_type: row.get(3)?,
         decision,

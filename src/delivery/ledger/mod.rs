@@ -253,7 +253,7 @@ impl RecordedFile {
     fn of(part: &Part) -> Option<Self> {
         let Decision::Taken { staged, name, directory, .. } = &part.decision else { return None };
         let (staged, name, directory) = (staged.clone(), name.clone(), directory.clone());
-        Some(Self { n: part.n, role: part.role, staged, name, directory })
+        Some(Self { n: part.n, role: part.role.clone(), staged, name, directory })
     }
 }
 
@@ -542,7 +542,7 @@ impl Ledger {
 
 /// A file, and whether it has been published.
 fn recorded_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RecordedFile, bool)> {
-    let role = Role::parse(&row.get::<_, String>(1)?).unwrap_or(Role::Document);
+    let role = Role::parse(&row.get::<_, String>(1)?);
     let directory = PathBuf::from(row.get::<_, String>(4)?);
     let file = RecordedFile { n: row.get(0)?, role, staged: row.get(2)?, name: row.get(3)?, directory };
     Ok((file, row.get(5)?))
