@@ -82,7 +82,13 @@ pub fn decode(input: &mut dyn Read, root: &Root, store: &mut dyn Store, budget: 
     let mut reading = Reading::new(EnvelopeKind::Chorus, form.role());
     let mut context = Context { reading: &mut reading, store, budget, items: Items::default() };
     let mut xml = Xml::new(input)?;
-    while !matches!(xml.next()?, Event::Start) {}
+    loop {
+        match xml.next()? {
+            Event::Start => break,
+            Event::Eof => return Err(Error::Refused(text!("it holds no element", "il ne contient aucun élément"))),
+            Event::Text(_) | Event::End => {}
+        }
+    }
     match form {
         Form::Pivot => pivot::read(&mut xml, &mut context)?,
         Form::Status => status::read(&mut xml, &mut context)?,

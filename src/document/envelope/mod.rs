@@ -4,6 +4,8 @@
 //! once and writes what it takes out through a [`Store`], so that memory stays small whatever the size; kinds are
 //! recognised by content, never by file names alone.
 
+pub mod chorus;
+pub mod facturx;
 pub mod helios;
 pub mod limits;
 pub mod store;

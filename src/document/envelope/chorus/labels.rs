@@ -39,8 +39,9 @@ const TYPES: [(&str, &str); 6] = [
     ("393", "Facture affacturée"),
 ];
 
-/// Frameworks on which all versions of the pivot agree (A10 and A22 to A24 have changed).
-const FRAMEWORKS: [(&str, &str); 20] = [
+/// Frameworks on which all versions of the pivot agree (A10 and A22 to A24 have changed), without A19 and A20, of which the schema
+/// names another author than the rules of works do.
+const FRAMEWORKS: [(&str, &str); 18] = [
     ("A1", "Dépôt par un fournisseur d'une facture"),
     ("A2", "Dépôt par un fournisseur d'une facture déjà payée"),
     ("A3", "Dépôt par un fournisseur d'un mémoire de frais de justice"),
@@ -58,8 +59,6 @@ const FRAMEWORKS: [(&str, &str); 20] = [
     ("A16", "Dépôt par une MOE d'un état d'acompte validé"),
     ("A17", "Dépôt par une MOE d'un projet de décompte général"),
     ("A18", "Dépôt par une MOE d'un décompte général"),
-    ("A19", "Dépôt par une MOE d'un état d'acompte validé"),
-    ("A20", "Dépôt par une MOE d'un décompte général"),
     ("A21", "Dépôt par un bénéficiaire d'une demande de remboursement de la TIC"),
 ];
 
