@@ -49,9 +49,10 @@ impl Read for Generated {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.now.fill_buf()?.is_empty() && self.next <= self.count {
             let n = self.next;
-            let text = match n == self.count {
-                true => "</PES_PJ></n:PES_Aller>".to_owned(),
-                false => piece(&self.content, &format!("P{n}"), &format!("{n}.pdf")),
+            let text = if n == self.count {
+                "</PES_PJ></n:PES_Aller>".to_owned()
+            } else {
+                piece(&self.content, &format!("P{n}"), &format!("{n}.pdf"))
             };
             self.next += 1;
             self.now = Cursor::new(text.into_bytes());
