@@ -66,6 +66,16 @@ fn invoices_in_pdf_keep_their_properties() {
     replay("facturx", properties::facturx);
 }
 
+#[test]
+fn xml_documents_keep_their_properties() {
+    replay("xml", properties::xml);
+}
+
+#[test]
+fn pes_keep_their_properties() {
+    replay("helios", properties::helios);
+}
+
 /// Every seed as it stands, and cut short: most parsers fail at an end that they did not expect.
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);
