@@ -60,7 +60,6 @@ fn invoices_of_chorus_pro_keep_their_properties() {
     replay("chorus", properties::chorus);
 }
 
-#[cfg(feature = "factur-x")]
 #[test]
 fn invoices_in_pdf_keep_their_properties() {
     replay("facturx", properties::facturx);
