@@ -55,6 +55,16 @@ fn header_blocks_keep_their_properties() {
     replay("header", properties::header);
 }
 
+#[test]
+fn actes_messages_keep_their_properties() {
+    replay("actes", properties::actes);
+}
+
+#[test]
+fn pastell_metadata_keep_their_properties() {
+    replay("pastell", properties::pastell);
+}
+
 /// Every seed as it stands, and cut short: most parsers fail at an end that they did not expect.
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);

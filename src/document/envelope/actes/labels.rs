@@ -1,7 +1,7 @@
 //! Words for the codes of ACTES: natures, typologies of documents, matters, letters of a prefecture.
 //!
-//! Typologies and matters as the State's own classification returns (7-2) have them. Each prefecture may add levels below the
-//! second of its own, and typologies come and go: an unknown code stands without a word.
+//! Typologies and matters as the State's own classification returns (7-2) have them. Each prefecture may add levels
+//! below the second of its own, and typologies come and go: an unknown code stands without a word.
 
 use crate::document::envelope::values::Values;
 
