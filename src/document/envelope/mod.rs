@@ -5,6 +5,7 @@
 //! recognised by content, never by file names alone.
 
 pub mod helios;
+pub mod archive;
 pub mod limits;
 pub mod store;
 pub mod unpack;
