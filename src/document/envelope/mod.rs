@@ -4,12 +4,22 @@
 //! once and writes what it takes out through a [`Store`], so that memory stays small whatever the size; kinds are
 //! recognised by content, never by file names alone.
 
-pub mod helios;
+pub mod actes;
 pub mod archive;
+mod assemble;
+pub mod chorus;
+mod decode;
+pub mod facturx;
+pub mod gather;
+pub mod helios;
+mod identify;
 pub mod limits;
+pub mod pastell;
+pub mod recognise;
 pub mod store;
 pub mod unpack;
 pub mod values;
+pub mod webdelib;
 pub mod xml;
 
 use std::io;
