@@ -72,13 +72,13 @@ impl Read for Slow<'_> {
 }
 
 /// Bodies in a folder of their own.
-struct Bodies {
-    folder: PathBuf,
+pub(super) struct Bodies {
+    pub(super) folder: PathBuf,
     count: usize,
 }
 
 impl Bodies {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let n = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("pertuis-invoices-{}-{n}", std::process::id()));
@@ -86,7 +86,7 @@ impl Bodies {
         Self { folder, count: 0 }
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         fs::read_dir(&self.folder).unwrap().count()
     }
 }

@@ -23,9 +23,12 @@ use pertuis::proto::pop3::replies::{Expect, Overlong as LongStatus, Replies, Ste
 use pertuis::proto::pop3::status::{Status as PopStatus, timestamp};
 use pertuis::text::{Lang, Text};
 
+#[path = "deposits.rs"]
+mod deposits;
 #[path = "invoices.rs"]
 mod invoices;
 
+pub(crate) use deposits::{archive, envelope};
 pub(crate) use invoices::{chorus, facturx};
 
 /// The configuration: mistakes stand inside the file, no section is lost, no secret is shown, and neither line ends
