@@ -42,6 +42,7 @@ use crate::config::schedule::Interval;
 use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition, Fault};
 use crate::oauth::{SignIns, Tokens};
+use crate::source::adullact::Adullact;
 use crate::source::directory::Directory;
 use crate::source::graph::Graph;
 use crate::source::imap::Imap;
@@ -98,6 +99,7 @@ fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> 
 fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
+        Kind::Adullact => Box::new(Adullact::new(launcher, env.events.clone())),
         Kind::Imap => {
             let imap = Imap::new(launcher.clone(), env.events.clone());
             if !launcher.auth.is_oauth() {

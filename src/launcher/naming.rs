@@ -101,7 +101,7 @@ impl Naming<'_> {
 pub(super) fn kind(launcher: &Launcher) -> &'static str {
     match launcher.kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => "mail",
-        Kind::Directory => "file",
+        Kind::Directory | Kind::Adullact => "file",
     }
 }
 

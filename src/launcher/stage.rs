@@ -476,7 +476,7 @@ pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
 pub(super) fn extension(launcher: &Launcher) -> &'static str {
     match launcher.kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => "eml",
-        Kind::Directory => "bin",
+        Kind::Directory | Kind::Adullact => "bin",
     }
 }
 

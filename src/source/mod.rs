@@ -4,6 +4,7 @@
 //! protocol file cannot skip a guarantee. `discover` and `fetch` are at-least-once; that everything is delivered
 //! exactly once is the cycle's business. The error of a call is named by what the caller does next.
 
+pub mod adullact;
 pub mod bearer;
 mod connect;
 pub mod directory;
