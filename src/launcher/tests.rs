@@ -62,7 +62,14 @@ impl Source for Script {
             size: Some(body.len() as u64),
             reissued: self.reissued,
         };
-        Ok(Discovery { items: self.messages.iter().map(item).collect(), cursor: None, start: None, present: None })
+        Ok(Discovery {
+            items: self.messages.iter().map(item).collect(),
+            cursor: None,
+            start: None,
+            present: None,
+            copies: 0,
+            standing: false,
+        })
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

@@ -153,7 +153,7 @@ impl Source for Directory {
         let usable = whole && (same || (!same_top && !present.is_empty()));
         let cursor = usable.then(|| Cursor(places.join(" ")));
         let present = (same && whole).then_some(present);
-        Ok(Discovery { items, cursor, start: None, present })
+        Ok(Discovery { items, cursor, start: None, present, copies: 0, standing: false })
     }
 
     /// Nobody reissues these keys, since they are made of what the file is: date and name are what is asked for.
