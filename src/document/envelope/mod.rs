@@ -4,11 +4,14 @@
 //! once and writes what it takes out through a [`Store`], so that memory stays small whatever the size; kinds are
 //! recognised by content, never by file names alone.
 
+pub mod actes;
 pub mod helios;
 pub mod limits;
+pub mod pastell;
 pub mod store;
 pub mod unpack;
 pub mod values;
+pub mod webdelib;
 pub mod xml;
 
 use std::io;
