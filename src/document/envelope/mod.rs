@@ -6,6 +6,7 @@
 
 pub mod actes;
 pub mod helios;
+pub mod archive;
 pub mod limits;
 pub mod pastell;
 pub mod store;
