@@ -5,8 +5,8 @@
 //! recognised by content, never by file names alone.
 
 pub mod actes;
-pub mod helios;
 pub mod archive;
+pub mod helios;
 pub mod limits;
 pub mod pastell;
 pub mod store;
