@@ -7,10 +7,14 @@
 mod attempts;
 mod cycle;
 mod due;
+mod envelope;
 mod index;
 mod judge;
+mod metadata;
 mod naming;
 mod proof;
+mod ready;
+mod related;
 mod rename;
 mod report;
 #[cfg(test)]
