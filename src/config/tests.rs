@@ -569,7 +569,7 @@ fn a_sign_in_that_cannot_be_right_is_a_mistake() {
         ("client_id = a\nkey = /k.pem", "cert is missing"),
         ("client_id = a\nafter = category", "category NAME"),
         ("client_id = a\nafter = move inbox", "the folder that is read"),
-        ("client_id = a\nsettle = 5s", "only directory launchers"),
+        ("client_id = a\nsettle = 5s", "only directory and adullact launchers"),
     ] {
         let mistakes = of(format!("{O365}{more}\n"));
         assert!(mistakes.len() == 1 && mistakes[0].contains(words), "{more}: {mistakes:?}");

@@ -25,7 +25,7 @@ impl Adullact {
 #[async_trait]
 impl Source for Adullact {
     async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
-        Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None, copies: 0, standing: false })
+        Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None, copies: 0, standing: true })
     }
 
     async fn identify(&mut self, _: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

@@ -8,6 +8,7 @@ pub mod adullact;
 pub mod bearer;
 mod connect;
 pub mod directory;
+mod dropped;
 pub mod graph;
 pub mod imap;
 pub mod pop3;
