@@ -202,7 +202,7 @@ impl Cycle {
 
 impl Dropped {
     /// A copy of ours, as it lies now.
-    fn of_copy(name: String, path: PathBuf, members: Vec<Member>) -> io::Result<Self> {
+    pub(super) fn of_copy(name: String, path: PathBuf, members: Vec<Member>) -> io::Result<Self> {
         let stamps = members.iter().map(|member| Stamp::of(&member.path)).collect::<io::Result<_>>()?;
         Ok(Self { path, deposit: Deposit { name, members }, stamps })
     }
@@ -212,7 +212,7 @@ impl Dropped {
         self.stamps.iter().map(|stamp| stamp.size).sum()
     }
 
-    fn facts(&self, key: &ItemKey) -> Facts {
+    pub(super) fn facts(&self, key: &ItemKey) -> Facts {
         Facts {
             size: Some(self.size()),
             digest: identity(key),
@@ -337,17 +337,15 @@ fn own_body(staging: &Staging, short: &str, n: u32, body: &Body, used: &mut Hash
     Ok(writer.finish()?.name)
 }
 
-fn staged_name(body: &Body) -> String {
+pub(super) fn staged_name(body: &Body) -> String {
     body.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What an envelope held, in one sentence.
 pub(super) fn report(parts: &[Part], contents: &Contents) -> Text {
     let kind = contents.kind.map_or("", crate::model::EnvelopeKind::as_str);
-    let taken = parts.iter().filter(|part| part.n > 0 && part.staged().is_some());
-    let found: Vec<_> = taken.map(|part| part.role.as_str().to_owned()).collect();
-    let count = found.len();
-    let found = counted(&found);
+    let taken: Vec<_> = parts.iter().filter(|part| part.n > 0 && part.staged().is_some()).collect();
+    let (count, found) = (taken.len(), counted(taken.iter().map(|part| part.role.as_str())));
     let ignored = parts.iter().filter(|part| matches!(part.decision, Decision::Filtered(_)));
     let ignored: Vec<_> = ignored.filter_map(|part| part.original_name.clone()).collect();
     let Text { mut en, mut fr } =
@@ -375,10 +373,10 @@ pub(super) fn report(parts: &[Part], contents: &Contents) -> Text {
 }
 
 /// `1 pes, 12 attachment`, in the order in which they come first.
-fn counted(words: &[String]) -> String {
+pub(super) fn counted<'a>(words: impl Iterator<Item = &'a str>) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for word in words {
-        match counts.iter_mut().find(|(known, _)| known == word) {
+        match counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word, 1)),
         }
@@ -386,7 +384,7 @@ fn counted(words: &[String]) -> String {
     counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
-fn shown(names: &[String]) -> String {
+pub(super) fn shown(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(&format!(", … (+{})", names.len() - SHOWN));

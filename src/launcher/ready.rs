@@ -34,6 +34,10 @@ impl Desk<'_> {
         let directory = &self.launcher.deliver;
         let mut index =
             index::extension(self.launcher.index).map(|extension| index_name(self.launcher, &entry.short, extension));
+        if self.nobody {
+            // it is `index.json` whatever the documents are called
+            index = index.map(|_| self.names.next(directory, "index.json", &mut self.promised));
+        }
         let folder = entry.folder().map(ToOwned::to_owned);
         if let Some(folder) = &folder {
             self.staging.make_folder(folder)?;
@@ -51,7 +55,7 @@ impl Desk<'_> {
                 _ => *name = self.names.next(directory, name, &mut self.promised),
             }
         }
-        if folder.is_none() {
+        if folder.is_none() && !self.nobody {
             index = index.map(|name| self.names.next(directory, &name, &mut self.promised));
         }
         index.map_or(Ok(()), |name| self.add_index(entry, folder.as_deref(), name))

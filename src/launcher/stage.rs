@@ -284,23 +284,23 @@ pub(super) fn discard(staging: &Staging, parts: &[Part]) {
 }
 
 /// Takes the parts of one message into staging.
-struct Taker<'a> {
+pub(super) struct Taker<'a> {
     launcher: &'a Launcher,
     naming: Naming<'a>,
     staging: &'a Staging,
-    facts: Facts,
-    parts: Vec<Part>,
+    pub(super) facts: Facts,
+    pub(super) parts: Vec<Part>,
     current: Option<(StagedWriter, String)>,
     rejected: Option<String>,
     /// Documents that are damaged.
-    damage: Vec<Text>,
+    pub(super) damage: Vec<Text>,
     /// What breaks the rules and loses nothing.
-    notes: Vec<Text>,
-    fault: Option<Trouble>,
+    pub(super) notes: Vec<Text>,
+    pub(super) fault: Option<Trouble>,
 }
 
 /// Why a message cannot be staged.
-enum Trouble {
+pub(super) enum Trouble {
     /// Staging itself.
     Disk(Fault),
     /// A pattern that reached its limit on this message.
@@ -308,7 +308,7 @@ enum Trouble {
 }
 
 impl<'a> Taker<'a> {
-    fn new(naming: Naming<'a>, staging: &'a Staging, facts: Facts) -> Self {
+    pub(super) fn new(naming: Naming<'a>, staging: &'a Staging, facts: Facts) -> Self {
         Self {
             launcher: naming.launcher,
             naming,
@@ -325,7 +325,7 @@ impl<'a> Taker<'a> {
 
     /// Reads a message to its end: what is wrong with it as a whole (and whether something is lost by it), and the
     /// digest of its bytes.
-    fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
+    pub(super) fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
         let mut body = Hashing { inner: file.open()?, hasher: Sha256::new() };
         let limits = limits(self.launcher);
         let size = usize::try_from(file.size).map_or(BUFFER, |size| size.clamp(1, BUFFER));

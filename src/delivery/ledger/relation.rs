@@ -52,7 +52,7 @@ pub struct Before {
 }
 
 impl Ledger {
-    /// The `{key}`s of earlier deliveries to which an item belongs, newest first, at most [`MOST`]: those of the ledger and
+    /// The `{key}`s of earlier deliveries to which an item belongs, newest first, at most `MOST`: those of the ledger and
     /// those of `batch`. Notes in its acquits which aller they answer.
     pub fn related(&self, own: &str, relations: &mut [Relation], batch: &[Before]) -> Result<Vec<String>, Fault> {
         let mut found: Vec<(u64, String)> = Vec::new(); // with a rank that grows with age
@@ -141,4 +141,4 @@ pub(super) fn insert(transaction: &Transaction<'_>, item: i64, relations: &[Rela
 }
 
 /// Earlier deliveries that one item names: a stranger who drops the same acte for ever does not make each index longer.
-pub const MOST: usize = 1000;
+const MOST: usize = 1000;

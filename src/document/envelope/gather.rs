@@ -81,7 +81,9 @@ impl Gathered {
         let mut inside = match unpack(&piece, format, depth, budget, store) {
             Ok(inside) => inside,
             Err(Trouble::Error(error)) => return Err(named(&piece.name, error)),
-            Err(Trouble::Broken(why) | Trouble::Locked(why)) if must => return Err(named(&piece.name, Error::Refused(why))),
+            Err(Trouble::Broken(why) | Trouble::Locked(why)) if must => {
+                return Err(named(&piece.name, Error::Refused(why)));
+            }
             Err(Trouble::Broken(why) | Trouble::Locked(why)) => {
                 let (name, Text { en, fr }) = (&piece.name, why);
                 self.warnings.push(text!("{name} is taken as it is: {en}", "{name} est pris tel quel : {fr}"));
@@ -89,7 +91,8 @@ impl Gathered {
                 return Ok(());
             }
         };
-        piece.opened = must || inside.pieces.iter().any(|piece| matches!(piece.what, What::Known(..) | What::Refused(_)));
+        piece.opened =
+            must || inside.pieces.iter().any(|piece| matches!(piece.what, What::Known(..) | What::Refused(_)));
         self.pieces.push(piece);
         if self.pieces.last().is_some_and(|piece| piece.opened) {
             self.pieces.append(&mut inside.pieces);

@@ -141,7 +141,11 @@ pub fn kind(
     content.sort_unstable();
     let agreed = said.filter(|said| content.contains(said));
     let budget = families.contains(&Family::Budget).then_some(EnvelopeKind::Actes);
-    agreed.or_else(|| content.first().copied()).or(said.filter(|said| *said != EnvelopeKind::Pastell)).or(budget).or(said)
+    agreed
+        .or_else(|| content.first().copied())
+        .or(said.filter(|said| *said != EnvelopeKind::Pastell))
+        .or(budget)
+        .or(said)
 }
 
 /// Why a deposit without anything to go by is refused.

@@ -21,7 +21,8 @@ pub struct Entry<'a> {
 pub fn plain(path: &str) -> Option<String> {
     let mut parts = parts(path);
     let name = parts.next_back().unwrap_or_default();
-    let hidden = |part: &str| part.eq_ignore_ascii_case("__MACOSX") || (part.starts_with('.') && part != ".." && part != ".");
+    let hidden =
+        |part: &str| part.eq_ignore_ascii_case("__MACOSX") || (part.starts_with('.') && part != ".." && part != ".");
     let junk = parts.any(hidden) || (is_junk(name) && name != ".." && name != ".");
     (!junk).then(|| or_document(name))
 }

@@ -23,7 +23,8 @@ pub(super) fn walk<R: Read + Seek>(
     walked: &mut Walked,
     each: Each<'_>,
 ) -> Result<(), Trouble> {
-    let mut archive = ZipIterable::try_new(BufReader::with_capacity(BUFFER, source), Config::default()).map_err(trouble)?;
+    let mut archive =
+        ZipIterable::try_new(BufReader::with_capacity(BUFFER, source), Config::default()).map_err(trouble)?;
     let files = archive.files().map_err(trouble)?;
     while let Some(entry) = files.next() {
         let entry = entry.map_err(trouble)?;

@@ -99,7 +99,8 @@ pub(super) fn date(text: &str) -> String {
     let digits = |range| text.get(range).filter(|part: &&str| part.bytes().all(|byte| byte.is_ascii_digit()));
     let dashed = text.get(4..5) == Some("-") && text.get(7..8) == Some("-");
     if dashed && let (Some(year), Some(month), Some(day)) = (digits(0..4), digits(5..7), digits(8..10)) {
-        let ends = text.get(10..).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() && c != 'T' && c != 'Z'));
+        let ends =
+            text.get(10..).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() && c != 'T' && c != 'Z'));
         if ends {
             return format!("{year}-{month}-{day}");
         }

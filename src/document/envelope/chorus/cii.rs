@@ -139,11 +139,8 @@ enum PieceField {
     Content,
 }
 
-const DOCUMENT: [(&str, Take<PieceField>); 3] = [
-    ("IssuerAssignedID", Text("id")),
-    ("ID", Text("id")),
-    ("AttachmentBinaryObject", Own(PieceField::Content)),
-];
+const DOCUMENT: [(&str, Take<PieceField>); 3] =
+    [("IssuerAssignedID", Text("id")), ("ID", Text("id")), ("AttachmentBinaryObject", Own(PieceField::Content))];
 
 /// A document that is named; only one that is inside is an attachment.
 fn document(xml: &mut Xml<'_>, context: &mut Context<'_>, invoice: &str) -> Result<(), Error> {

@@ -132,12 +132,7 @@ pub(super) fn embedded(xml: &mut Xml<'_>, context: &mut Context<'_>, piece: &mut
 }
 
 /// Ends a document that is named; `own` has its `id`.
-pub(super) fn close(
-    piece: Option<Piece>,
-    own: &Values,
-    invoice: &str,
-    context: &mut Context<'_>,
-) -> Result<(), Error> {
+pub(super) fn close(piece: Option<Piece>, own: &Values, invoice: &str, context: &mut Context<'_>) -> Result<(), Error> {
     let Some(mut piece) = piece else { return Ok(()) };
     own.first("id").unwrap_or_default().clone_into(&mut piece.id);
     piece.close(invoice, context)

@@ -152,7 +152,11 @@ impl Pdf {
             let Some(object) = lexer.object() else { continue };
             let is_stream = matches!(object, Object::Dictionary(_)) && lexer.word("stream");
             let rest = bytes.get(lexer.at()..).unwrap_or_default();
-            let line_end = if rest.starts_with(b"\r\n") { 2 } else { u64::from(rest.starts_with(b"\n") || rest.starts_with(b"\r")) };
+            let line_end = if rest.starts_with(b"\r\n") {
+                2
+            } else {
+                u64::from(rest.starts_with(b"\n") || rest.starts_with(b"\r"))
+            };
             let stream = is_stream.then(|| offset + lexer.at() as u64 + line_end);
             return Ok(Some(Found { object, stream }));
         }
@@ -168,8 +172,12 @@ impl Pdf {
                     return Ok(Some(place));
                 }
                 Section::Table(ranges) => {
-                    let holds = |(first, count, _): &&(u64, u64, u64)| (*first..first.saturating_add(*count)).contains(&number);
-                    ranges.iter().find(holds).map(|(first, _, at)| at.saturating_add((number - first).saturating_mul(20)))
+                    let holds =
+                        |(first, count, _): &&(u64, u64, u64)| (*first..first.saturating_add(*count)).contains(&number);
+                    ranges
+                        .iter()
+                        .find(holds)
+                        .map(|(first, _, at)| at.saturating_add((number - first).saturating_mul(20)))
                 }
             };
             let Some(entry) = entry else { continue };
@@ -361,7 +369,9 @@ pub(super) fn coding(dictionary: &Dictionary) -> Option<Coding> {
     match dictionary.get("Filter") {
         None | Some(Object::Other) => Some(Coding::Plain),
         Some(Object::Array(filters)) if filters.is_empty() => Some(Coding::Plain),
-        Some(Object::Array(filters)) if filters.len() == 1 => filters.iter().all(is_deflate).then_some(Coding::Deflated),
+        Some(Object::Array(filters)) if filters.len() == 1 => {
+            filters.iter().all(is_deflate).then_some(Coding::Deflated)
+        }
         Some(filter) => is_deflate(filter).then_some(Coding::Deflated),
     }
 }
@@ -378,7 +388,9 @@ fn damage(error: io::Error) -> io::Result<usize> {
 fn unpredicted(dictionary: &Dictionary, bytes: Vec<u8>) -> Vec<u8> {
     let parameters = match dictionary.get("DecodeParms") {
         Some(Object::Dictionary(own)) => Some(own),
-        Some(Object::Array(all)) => all.first().and_then(|own| if let Object::Dictionary(own) = own { Some(own) } else { None }),
+        Some(Object::Array(all)) => {
+            all.first().and_then(|own| if let Object::Dictionary(own) = own { Some(own) } else { None })
+        }
         _ => None,
     };
     let Some(parameters) = parameters.filter(|own| own.number("Predictor").is_some_and(|kind| kind >= 10)) else {
@@ -421,7 +433,8 @@ fn layout(dictionary: &Dictionary) -> Option<(Vec<(u64, u64)>, [usize; 3])> {
         }
         _ => None,
     };
-    let widths: Vec<usize> = numbers("W")?.into_iter().map(|width| usize::try_from(width).unwrap_or(usize::MAX)).collect();
+    let widths: Vec<usize> =
+        numbers("W")?.into_iter().map(|width| usize::try_from(width).unwrap_or(usize::MAX)).collect();
     let widths: [usize; 3] = widths.try_into().ok()?;
     if widths.iter().any(|width| *width > 8) || widths[1] == 0 {
         return None;
@@ -442,7 +455,8 @@ fn in_stream(ranges: &[(u64, u64)], widths: [usize; 3], entries: &[u8], number: 
             let entry = entries.get(at..at.checked_add(size)?)?;
             let (kind, rest) = entry.split_at(widths[0]);
             let field = rest[..widths[1]].iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
-            let kind = if kind.is_empty() { 1 } else { kind.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)) };
+            let kind =
+                if kind.is_empty() { 1 } else { kind.iter().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)) };
             return match kind {
                 1 => Some(Place::Offset(field)),
                 2 => u32::try_from(field).ok().map(Place::Container),
