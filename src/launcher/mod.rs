@@ -6,11 +6,16 @@
 
 mod attempts;
 mod cycle;
+mod decode;
 mod due;
+mod envelope;
 mod index;
 mod judge;
+mod metadata;
 mod naming;
 mod proof;
+mod ready;
+mod related;
 mod rename;
 mod report;
 #[cfg(test)]
@@ -27,6 +32,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
+pub use decode::{Decoded, decode};
 pub use judge::{Judgement, Verdict, judge};
 pub use proof::prove_staging;
 pub use rename::rename;

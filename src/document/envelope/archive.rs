@@ -65,7 +65,9 @@ impl Format {
 pub enum Trouble {
     /// It is cut or damaged: it may still be on its way.
     Broken(Text),
-    /// A limit, an archive that cannot be taken, a disk; or what the caller of the walk returned.
+    /// It is whole and yet cannot be read: encrypted, in several volumes, of an unknown method.
+    Locked(Text),
+    /// A limit or a disk; or what the caller of the walk returned.
     Error(Error),
 }
 
@@ -78,7 +80,7 @@ impl From<Error> for Trouble {
 impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Broken(text) => Self::Refused(text),
+            Trouble::Broken(text) | Trouble::Locked(text) => Self::Refused(text),
             Trouble::Error(error) => error,
         }
     }
@@ -132,10 +134,7 @@ pub fn stream(
     let mut walked = Walked::default();
     let packed = tally.packed(source);
     let result = match format {
-        Format::Zip => Err(Trouble::Error(Error::Refused(text!(
-            "a ZIP cannot be read as a stream",
-            "un ZIP ne se lit pas en flux"
-        )))),
+        Format::Zip => Err(Trouble::Locked(text!("a ZIP cannot be read as a stream", "un ZIP ne se lit pas en flux"))),
         Format::Tar => tar::walk(tally.unpacked(packed), false, &tally, &mut walked, each),
         Format::TarGz => tar::walk(tally.unpacked(MultiGzDecoder::new(packed)), true, &tally, &mut walked, each),
         Format::Gzip => single(name, tally.unpacked(MultiGzDecoder::new(packed)), &tally, each),

@@ -6,9 +6,16 @@
 
 pub mod actes;
 pub mod archive;
+mod assemble;
+pub mod chorus;
+mod decode;
+pub mod facturx;
+pub mod gather;
 pub mod helios;
+mod identify;
 pub mod limits;
 pub mod pastell;
+pub mod recognise;
 pub mod store;
 pub mod unpack;
 pub mod values;
@@ -168,9 +175,7 @@ pub enum State {
 /// # Errors
 /// [`Error::Read`] alone; what it holds is told by [`State`].
 pub fn identify(deposit: &Deposit, limits: &Limits, aliases: &[(String, EnvelopeKind)]) -> Result<Identity, Error> {
-    let _ = (deposit, limits, aliases);
-    let digest = Digest::of(&[]);
-    Ok(Identity { kind: None, digest, state: State::Refused(text!("not decoded yet", "pas encore décodé")) })
+    identify::identify(deposit, limits, aliases)
 }
 
 /// Decodes a deposit, whole or not at all. Everything that it gives stands in `store`; a member that is read in place
@@ -184,8 +189,15 @@ pub fn decode(
     aliases: &[(String, EnvelopeKind)],
     store: &mut dyn Store,
 ) -> Result<Envelope, Error> {
-    let _ = (deposit, limits, aliases, store);
-    Err(Error::Refused(text!("not decoded yet", "pas encore décodé")))
+    decode::decode(deposit, limits, aliases, store)
+}
+
+/// The same with the name of the file in front.
+fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::Refused(Text { en, fr }) => Error::Refused(text!("{name}: {en}", "{name} : {fr}")),
+        other => other,
+    }
 }
 
 /// Whether a file of this name ends a deposit and is no part of it; `end_marker` is the option of that name.

@@ -7,7 +7,6 @@ use tar::{Archive, Entry as TarEntry, EntryType};
 use super::names::{Entry, decoded, kept, shown};
 use super::tally::Tally;
 use super::{Each, Trouble, Walked, broken, drain};
-use crate::document::envelope::Error;
 use crate::text;
 
 /// Hands every regular file to `each`. `sealed`: what is around it proves where it ends.
@@ -86,11 +85,10 @@ fn regular<R: Read>(
     let Some(name) = kept(&path, walked) else { return Ok(()) };
     if next.odd || next.size.is_some_and(|size| size != entry.size()) {
         let shown = shown(&path);
-        return Err(Error::Refused(text!(
+        return Err(Trouble::Locked(text!(
             "{shown} in the tar is sparse or of a size of its own: a plain tar (`--format=ustar`) is expected",
             "{shown} dans le tar est creux ou d'une taille à part : un tar simple (« --format=ustar ») est attendu"
-        ))
-        .into());
+        )));
     }
     let size = entry.size();
     let mut content = Whole { inner: entry, left: size };
@@ -133,11 +131,10 @@ impl Next {
 fn description<R: Read>(entry: &mut TarEntry<'_, R>, longest: u64) -> Result<Vec<u8>, Trouble> {
     let size = entry.size();
     if size > longest {
-        return Err(Error::Refused(text!(
+        return Err(Trouble::Locked(text!(
             "an entry of the tar has a name of {size} bytes, at most {longest} are taken",
             "une entrée du tar a un nom de {size} octets, {longest} au plus sont acceptés"
-        ))
-        .into());
+        )));
     }
     let mut bytes = Vec::new();
     Whole { inner: entry, left: size }.read_to_end(&mut bytes).map_err(|error| broken(&error))?;

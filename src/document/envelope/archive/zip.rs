@@ -14,7 +14,6 @@ use zip::unstable::read::ZipIterable;
 use super::names::{Entry, decoded, kept, shown};
 use super::tally::{Packed, Tally};
 use super::{Each, Trouble, Walked, broken, drain};
-use crate::document::envelope::Error;
 use crate::text;
 
 /// Hands every regular file to `each`, its checksum verified.
@@ -44,7 +43,7 @@ pub(super) fn walk<R: Read + Seek>(
             continue;
         }
         if entry.encrypted() {
-            return Err(encrypted(&shown(&path)).into());
+            return Err(encrypted(&shown(&path)));
         }
         let file = entry.with_reader(files.reader_mut(), ZipReadOptions::new()).map_err(trouble)?;
         let mut content = tally.unpacked(file);
@@ -77,8 +76,8 @@ fn is_regular(mode: Option<u32>) -> bool {
     mode.is_none_or(|mode| matches!(mode & 0o170_000, 0 | 0o100_000))
 }
 
-fn encrypted(path: &str) -> Error {
-    Error::Refused(text!(
+fn encrypted(path: &str) -> Trouble {
+    Trouble::Locked(text!(
         "{path} in the ZIP is encrypted: it has to be dropped without a password",
         "{path} dans le ZIP est chiffré : il doit être déposé sans mot de passe"
     ))
@@ -86,11 +85,10 @@ fn encrypted(path: &str) -> Error {
 
 fn trouble(error: ZipError) -> Trouble {
     match error {
-        ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => Error::Refused(text!(
+        ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => Trouble::Locked(text!(
             "the ZIP cannot be read ({error}): a ZIP in one part with the methods store or deflate is expected",
             "le ZIP est illisible ({error}) : un ZIP d'un seul volume, aux méthodes store ou deflate, est attendu"
-        ))
-        .into(),
+        )),
         ZipError::Io(error) => broken(&error),
         other => broken(&other),
     }
