@@ -53,6 +53,8 @@ pub struct Adullact {
     /// `after`, `after_empty`.
     ways: [Disposition; 2],
     settling: Settling<Digest>,
+    /// How long what may still grow is waited for, before it is taken as it is.
+    patience: Duration,
     memory: Memory,
     said: Said,
     watch: Watch,
@@ -84,6 +86,7 @@ impl Adullact {
             since: launcher.since,
             ways: [launcher.after.clone(), launcher.after_empty.clone()],
             settling: Settling::new(launcher.settle),
+            patience: launcher.settle * PATIENCE,
             said: Said::default(),
             watch: Watch::default(),
             listed: HashMap::new(),
@@ -147,7 +150,7 @@ impl Adullact {
             }
         };
         let is_ours = identity.kind.map_or(self.takes_unknown, |kind| self.kinds.contains(&kind));
-        let patience = self.settling.settle * PATIENCE;
+        let patience = self.patience;
         // a file that says nothing of itself may be one that a later file names
         let may_belong = unit.shape == Shape::File && identity.kind.is_none() && identity.state == State::Complete;
         let may_grow = matches!(identity.state, State::Incomplete(_)) || may_belong || (unit.growing && !unit.ended);
@@ -356,9 +359,12 @@ fn hint(unit: &Unit) -> String {
     stem.nfd().filter(char::is_ascii_alphanumeric).take(HINT).collect()
 }
 
-/// How many times `settle` something that may still grow is waited for, before it is taken as it is.
+/// So many times `settle` is what may still grow waited for.
 const PATIENCE: u32 = 10;
 /// Characters of a mark.
 const HINT: usize = 32;
 /// What a stem ends before.
 const ENDINGS: [&str; 9] = [".tar.gz", ".tgz", ".zip", ".xml", ".pdf", ".json", ".txt", ".yml", ".yaml"];
+
+#[cfg(test)]
+mod tests;

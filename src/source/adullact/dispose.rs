@@ -43,6 +43,12 @@ pub(super) fn dispose(unit: &Unit, what: &Disposition, needed: &HashSet<PathBuf>
     }
 }
 
+/// Writes the plan for deleting a unit and stops there: an interruption.
+#[cfg(test)]
+pub(super) fn begin(unit: &Unit) -> io::Result<PathBuf> {
+    Plan::of(unit, None, &HashSet::new()).write(&unit.path)
+}
+
 /// Carries out the plans that an interruption left in `dir`, where they are ours: what they would do is what `after` or
 /// `after_empty` says. Answers what lies there still and is to be passed over, and the first error.
 pub(super) fn resume(dir: &Path, ways: &[&Disposition]) -> (HashSet<PathBuf>, Option<(PathBuf, io::Error)>) {
@@ -206,10 +212,10 @@ fn below(dir: &Path, own: &Path) -> Option<PathBuf> {
     (path != dir).then_some(path)
 }
 
-/// What is gone is done; a directory in which something new lies stays.
+/// What is gone is done; a directory in which something new lies stays, and what is none.
 fn already(error: io::Error) -> io::Result<()> {
     match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory => Ok(()),
         _ => Err(error),
     }
 }

@@ -217,7 +217,7 @@ pub(super) fn scan(
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if metadata.is_dir() {
             match Unit::of_directory(&path, rules) {
-                Ok(unit) if unit.deposit.members.is_empty() => {} // nothing has arrived yet
+                Ok(unit) if unit.deposit.members.is_empty() && unit.trouble.is_none() => {} // nothing has arrived yet
                 Ok(unit) => units.push(unit),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => unreadable.push((path, error)),
