@@ -250,15 +250,22 @@ async fn too_large_is_listed_by_name_and_not_read() {
     let big = discovery.items.iter().find(|item| item.hint == "big").unwrap();
     assert!(big.size.unwrap() > 1024 && big.key.as_str().starts_with("[\"envelope\",\"size\","), "{}", big.key);
     assert_eq!(discovery.items.len(), 2);
-    // neither is what holds too much, and that fails by itself
+}
+
+#[tokio::test]
+async fn what_holds_too_much_is_listed_to_be_refused() {
     let dir = tempfile::tempdir().unwrap();
-    lay(dir.path(), &[("d/1", ""), ("d/2", ""), ("d/3", ""), ("e/1/2/3/x", "")]);
-    let mut source = source(dir.path(), "max_entries = 2\nmax_depth = 2");
+    let deep = format!("deep/{}x.xml", "d/".repeat(70));
+    lay(dir.path(), &[("many/1", "a"), ("many/2", "b"), ("many/3", "c"), ("many/4", "d"), (&deep, PES)]);
+    let mut source = source(dir.path(), "max_entries = 2");
     let items = discovered(&mut source).await.items;
     assert_eq!(items.len(), 2);
     for item in &items {
-        let fault = fetched(&mut source, item).await.unwrap_err();
-        assert!(fault.text.en.contains("max_entries") || fault.text.en.contains("max_depth"), "{fault}");
+        match (item.hint.as_str(), fetched(&mut source, item).await) {
+            ("many", Ok(Content::Envelope { deposit, .. })) => assert_eq!(deposit.members.len(), 3),
+            ("deep", Err(fault)) => assert!(fault.text.en.contains("64 deep"), "{fault}"),
+            other => panic!("{other:?}"),
+        }
     }
 }
 

@@ -147,17 +147,19 @@ impl Unit {
 
     fn walk(&mut self, dir: &Path, depth: usize, junk: bool, rules: &Rules) -> io::Result<()> {
         self.dirs.push((dir.to_owned(), Stamp::of(dir)?));
-        if depth > rules.limits.max_depth {
-            let limit = rules.limits.max_depth;
+        if depth > DEEPEST {
             self.trouble.get_or_insert(text!(
-                "its directories are more than {limit} deep (max_depth)",
-                "ses répertoires ont plus de {limit} niveaux (max_depth)"
+                "its directories are more than {DEEPEST} deep",
+                "ses répertoires ont plus de {DEEPEST} niveaux"
             ));
             return Ok(());
         }
         for path in sorted(dir)? {
-            if self.deposit.members.len().max(self.others.len() + self.dirs.len()) > rules.limits.max_entries {
-                let limit = rules.limits.max_entries;
+            let limit = rules.limits.max_entries;
+            if self.deposit.members.len() > limit {
+                return Ok(()); // one too many is enough to be refused
+            }
+            if self.others.len() + self.dirs.len() > limit.max(LEAST) {
                 self.trouble.get_or_insert(text!(
                     "it holds more than {limit} entries (max_entries)",
                     "il contient plus de {limit} entrées (max_entries)"
@@ -256,5 +258,9 @@ fn sorted(dir: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// The name under which every end marker is handed on, whatever it is called here (facts, A.1: generation 2).
 const MARKER: &str = "fichier_termine.txt";
+/// Directories below one another; a tree that is deeper is no deposit.
+const DEEPEST: usize = 64;
+/// Directories and junk that are looked through in any case.
+const LEAST: usize = 1_000;
 /// SFTP of Pastell and rsync, programs in general, WinSCP.
 const TRANSFERS: [&str; 3] = [".part", ".tmp", ".filepart"];
