@@ -25,12 +25,12 @@ use self::files::{Files, Names};
 pub(super) fn assemble(
     kind: EnvelopeKind,
     mut pieces: Vec<Piece>,
-    note: Option<(String, Metadata)>,
+    note: Option<&(String, Metadata)>,
     mut warnings: Vec<Text>,
     store: &mut dyn Store,
 ) -> Result<Envelope, Error> {
-    let metadata = note.as_ref().map(|(_, metadata)| metadata);
-    let note_name = note.as_ref().map(|(name, _)| name.as_str());
+    let metadata = note.map(|(_, metadata)| metadata);
+    let note_name = note.map(|(name, _)| name.as_str());
     let found = find(&pieces, metadata, note_name);
     let mut files = Files::new(pieces.len());
     let mut readings = Vec::new();

@@ -11,8 +11,8 @@ use super::limits::{Budget, Limits};
 use super::pastell::{self, Metadata};
 use super::recognise::{self, Family, MOST_NOTES, NOTE, What};
 use super::store::{BodyWriter, Store};
-use super::xml::Root;
-use super::{Deposit, Envelope, Error, Reading, actes, assemble, chorus, helios, named, webdelib};
+use super::xml::{self, Root};
+use super::{Deposit, Envelope, Error, Reading, actes, assemble, chorus, facturx, helios, named, webdelib};
 use crate::model::{EnvelopeKind, Role};
 use crate::text;
 use crate::text::Text;
@@ -46,7 +46,7 @@ pub(super) fn decode(
             "le fichier de métadonnées dit {said}, les fichiers sont {kind} : ce sont eux qui comptent"
         ));
     }
-    assemble::assemble(kind, pieces, note, warnings, store)
+    assemble::assemble(kind, pieces, note.as_ref(), warnings, store)
 }
 
 /// The metadata file, and which piece it is.
@@ -175,11 +175,10 @@ fn invoices(
     Ok(())
 }
 
-#[cfg(feature = "factur-x")]
 fn invoice(piece: &Piece, store: &mut dyn Store, budget: &mut Budget) -> Result<Option<Reading>, Error> {
-    let Some(inside) = super::facturx::embedded(&piece.path, store, budget)? else { return Ok(None) };
+    let Some(inside) = facturx::embedded(&piece.path, store, budget)? else { return Ok(None) };
     let file = || File::open(&inside.body.path).map_err(Error::Store);
-    let Some(root) = super::xml::sniff(&mut file()?)? else { return Ok(None) };
+    let Some(root) = xml::sniff(&mut file()?)? else { return Ok(None) };
     if Family::of(&root) != Some(Family::Chorus) {
         store.discard(&inside.body);
         return Ok(None);
@@ -189,11 +188,6 @@ fn invoice(piece: &Piece, store: &mut dyn Store, budget: &mut Budget) -> Result<
     reading.readable = true;
     reading.attachments.insert(0, inside);
     Ok(Some(reading))
-}
-
-#[cfg(not(feature = "factur-x"))]
-fn invoice(_: &Piece, _: &mut dyn Store, _: &mut Budget) -> Result<Option<Reading>, Error> {
-    Ok(None)
 }
 
 /// A reason with what was noticed before: a damaged archive is often why nothing is recognised.

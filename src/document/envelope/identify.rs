@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
@@ -15,8 +16,9 @@ use super::gather::head;
 use super::limits::{Budget, Limits};
 use super::pastell::{self, Metadata};
 use super::recognise::{self, Family, MOST_NOTES, NOTE, What};
+use super::store::{Body, BodyWriter, Store};
 use super::xml::{self, Completeness};
-use super::{Deposit, Error, Identity, Member, State, is_junk, is_marker, named};
+use super::{Deposit, Error, Identity, Member, State, facturx, is_junk, is_marker, named};
 use crate::model::{Digest, EnvelopeKind};
 use crate::text;
 use crate::text::Text;
@@ -280,36 +282,27 @@ fn has_end(file: &mut File) -> io::Result<bool> {
 }
 
 /// Whether a PDF that nothing else explains is an invoice.
-#[cfg(feature = "factur-x")]
 fn invoice(members: &[&Member], leaves: &[Leaf], budget: &RefCell<Budget>) -> Option<EnvelopeKind> {
     let pdf = |(member, leaf): &(&&Member, &Leaf)| leaf.pdf && member.name == leaf.name;
     let mut pdfs = members.iter().zip(leaves).filter(pdf).take(MOST_PDFS);
     let holds = |(member, _): (&&Member, &Leaf)| {
-        let found = super::facturx::embedded(&member.path, &mut Nowhere, &mut budget.borrow_mut());
+        let found = facturx::embedded(&member.path, &mut Nowhere, &mut budget.borrow_mut());
         matches!(found, Ok(Some(_)))
     };
     pdfs.any(holds).then_some(EnvelopeKind::Chorus)
 }
 
-#[cfg(not(feature = "factur-x"))]
-fn invoice(_: &[&Member], _: &[Leaf], _: &RefCell<Budget>) -> Option<EnvelopeKind> {
-    None
-}
-
 /// A store that keeps nothing.
-#[cfg(feature = "factur-x")]
 struct Nowhere;
 
-#[cfg(feature = "factur-x")]
-impl super::store::Store for Nowhere {
-    fn create(&mut self) -> io::Result<Box<dyn super::store::BodyWriter>> {
+impl Store for Nowhere {
+    fn create(&mut self) -> io::Result<Box<dyn BodyWriter>> {
         Ok(Box::new(Self))
     }
 
-    fn discard(&mut self, _: &super::store::Body) {}
+    fn discard(&mut self, _: &Body) {}
 }
 
-#[cfg(feature = "factur-x")]
 impl io::Write for Nowhere {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
@@ -320,10 +313,9 @@ impl io::Write for Nowhere {
     }
 }
 
-#[cfg(feature = "factur-x")]
-impl super::store::BodyWriter for Nowhere {
-    fn finish(self: Box<Self>) -> io::Result<super::store::Body> {
-        Ok(super::store::Body { path: std::path::PathBuf::new(), size: 0, sha256: Digest([0; 32]) })
+impl BodyWriter for Nowhere {
+    fn finish(self: Box<Self>) -> io::Result<Body> {
+        Ok(Body { path: PathBuf::new(), size: 0, sha256: Digest([0; 32]) })
     }
 }
 
@@ -346,7 +338,6 @@ const MOST_HELD: u64 = 32 << 20;
 /// Bytes at the end of a PDF in which its marker stands, whatever a transfer has put behind it.
 const PDF_TAIL: u64 = 2048;
 /// PDF files that are looked into.
-#[cfg(feature = "factur-x")]
 const MOST_PDFS: usize = 20;
 /// Names that are compared in all ways that Pastell cleans them.
 const MOST_LOOKS: usize = 4_000_000;

@@ -17,7 +17,6 @@ use crate::text;
 use crate::text::Text;
 
 /// A piece that is being read.
-#[derive(Default)]
 pub(super) struct Piece {
     /// As written; empty for none.
     pub(super) name: String,
@@ -29,6 +28,13 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// One more piece, with a content or without.
+    pub(super) fn begin(context: &mut Context<'_>) -> Result<Self, Error> {
+        context.budget.entry()?;
+        let (name, id, media_type) = (String::new(), String::new(), String::new());
+        Ok(Self { name, id, media_type, is_invoice: false, content: None })
+    }
+
     /// Unpacks the element that just began, to its end. Of several contents the last one counts.
     pub(super) fn unpack(&mut self, xml: &mut Xml<'_>, context: &mut Context<'_>) -> Result<(), Error> {
         let content = unpack(&mut xml.body(), context.store, context.budget)?;
@@ -107,12 +113,19 @@ fn lost(name: &str, invoice: &str, content: Option<Unpacked>) -> Text {
         None => text!("its content is not there", "son contenu est absent"),
     };
     let Text { en, fr } = damage;
+    let (name, invoice) = (shown(name), shown(invoice));
     text!(
         "piece {name} of invoice {invoice} cannot be taken out: {en}. Ask its sender for it",
         "la pièce {name} de la facture {invoice} ne peut pas être extraite : {fr}. La demander à l'émetteur"
     )
 }
 
+/// A stranger's words inside a sentence: short, on one line.
+pub(super) fn shown(words: &str) -> String {
+    words.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
+}
+
+const SHOWN: usize = 80;
 const START: u64 = 64;
 const MAGIC: [(&[u8], &str); 9] = [
     (b"%PDF", "pdf"),

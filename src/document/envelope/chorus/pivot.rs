@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::amounts::Sum;
 use super::labels::Labels;
-use super::pieces::{Piece, mark_readable};
+use super::pieces::{Piece, mark_readable, shown};
 use super::walk::Take::{Amount, Code, Date, Own, Text};
 use super::walk::{Context, Table, code, walk};
 use crate::document::envelope::Error;
@@ -120,8 +120,8 @@ fn unit(xml: &mut Xml<'_>, context: &mut Context<'_>) -> Result<(), Error> {
     if let Some(sum) = vat.text() {
         values.add("montant_tva", &sum);
     }
-    let number = values.first("no_facture").unwrap_or("?").to_owned();
-    if vat.is_broken() {
+    if vat.is_broken() && context.reading.warnings.len() < MOST_WARNINGS {
+        let number = shown(values.first("no_facture").unwrap_or("?"));
         context.reading.warnings.push(text!(
             "invoice {number}: an amount of its VAT is no number, montant_tva is left out of the index",
             "facture {number} : un montant de TVA n'est pas un nombre, montant_tva est absent de l'index"
@@ -170,7 +170,7 @@ const PIECE: [(&str, super::walk::Take<PieceField>); 6] = [
 
 fn piece(xml: &mut Xml<'_>, context: &mut Context<'_>, invoice: &str) -> Result<(), Error> {
     let mut own = Values::default();
-    let mut piece = Piece::default();
+    let mut piece = Piece::begin(context)?;
     walk(xml, &PIECE, &mut own, &mut |xml, _, field| match field {
         PieceField::Content => piece.unpack(xml, context),
     })?;
@@ -182,5 +182,7 @@ fn piece(xml: &mut Xml<'_>, context: &mut Context<'_>, invoice: &str) -> Result<
     piece.close(invoice, context)
 }
 
+/// Warnings behind which one more helps nobody.
+const MOST_WARNINGS: usize = 1_000;
 /// The names of an invoice's files in its object of `items`.
 const FILES: &str = "fichiers";

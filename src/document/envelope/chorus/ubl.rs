@@ -125,10 +125,13 @@ fn document(xml: &mut Xml<'_>, context: &mut Context<'_>, invoice: &str) -> Resu
 pub(super) fn embedded(xml: &mut Xml<'_>, context: &mut Context<'_>, piece: &mut Option<Piece>) -> Result<(), Error> {
     let attribute = |name: &str| xml.attribute(name).unwrap_or_default().trim().to_owned();
     let (name, media_type) = (attribute("filename"), attribute("mimeCode"));
-    let piece = piece.get_or_insert_default();
-    piece.name = name;
-    piece.media_type = media_type;
-    piece.unpack(xml, context)
+    let own = match piece {
+        Some(own) => own,
+        None => piece.insert(Piece::begin(context)?),
+    };
+    own.name = name;
+    own.media_type = media_type;
+    own.unpack(xml, context)
 }
 
 /// Ends a document that is named; `own` has its `id`.
