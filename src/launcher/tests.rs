@@ -1,6 +1,7 @@
 //! The cycle with a scripted source, a real SQLite file and real directories.
 
 mod deliver;
+mod envelopes;
 mod ledger_tool;
 mod retry;
 
