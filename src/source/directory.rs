@@ -16,9 +16,10 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 
 use super::dropped::{
-    Settling, answer, hex, identity, move_to, nanoseconds, not_put_away, own_name, path_from_hex, unreadable,
+    Settling, answer, identity, move_to, nanoseconds, not_put_away, own_name, path_from_json, path_to_json, unreadable,
 };
-use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use super::watch::Watch;
+use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::config::Launcher;
 use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
@@ -37,6 +38,7 @@ pub struct Directory {
     since: Option<Since>,
     /// Which of them have stayed as they are.
     settling: Settling<Stamp>,
+    watch: Watch,
 }
 
 impl Directory {
@@ -44,7 +46,7 @@ impl Directory {
     pub fn new(launcher: &Launcher, events: Events) -> Self {
         let (name, dir) = (launcher.name.clone(), PathBuf::from(&launcher.source));
         let (subfolders, since) = (launcher.subfolders, launcher.since);
-        Self { name, events, dir, subfolders, since, settling: Settling::new(launcher.settle) }
+        Self { name, events, dir, subfolders, since, settling: Settling::new(launcher.settle), watch: Watch::default() }
     }
 
     /// Lists the regular files, oldest first, with what they look like.
@@ -157,6 +159,11 @@ impl Source for Directory {
     async fn finish(&mut self) -> Result<(), SourceError> {
         Ok(())
     }
+
+    async fn wait(&mut self, upto: Duration) -> Wake {
+        let (due, quiet) = (self.settling.due(), self.settling.settle);
+        self.watch.wait(&self.dir, self.subfolders, due, quiet, upto).await
+    }
 }
 
 /// What a directory holds.
@@ -204,23 +211,16 @@ fn content(key: &ItemKey) -> Content {
     }
 }
 
-/// Contract, section 1: path, size, modification time (nanoseconds since 1970). A path that is not UTF-8 is written
-/// as hexadecimal digits, so that it is found again.
+/// Contract, section 1: path, size, modification time (nanoseconds since 1970).
 fn key(path: &Path, stamp: &Stamp) -> ItemKey {
-    let path = match path.to_str() {
-        Some(path) => serde_json::json!(path),
-        None => serde_json::json!({ "hex": hex(path.as_os_str().as_encoded_bytes()) }),
-    };
+    let path = path_to_json(path);
     ItemKey::new(serde_json::json!([path, stamp.size, nanoseconds(stamp.modified).to_string()]).to_string())
 }
 
 /// The inverse of [`key`]; `None` for a key of another kind of source.
 fn read_key(key: &ItemKey) -> Option<(PathBuf, u64, i128)> {
     let value: serde_json::Value = serde_json::from_str(key.as_str()).ok()?;
-    let path = match value.get(0)? {
-        serde_json::Value::String(path) => PathBuf::from(path),
-        other => path_from_hex(other.get("hex")?.as_str()?)?,
-    };
+    let path = path_from_json(value.get(0)?)?;
     Some((path, value.get(1)?.as_u64()?, value.get(2)?.as_str()?.parse().ok()?))
 }
 
@@ -237,7 +237,15 @@ mod tests {
     fn source(dir: &Path, settle: Duration) -> Directory {
         let (name, events) = (ServiceName::new("depot"), Events::nowhere());
         let (dir, subfolders) = (dir.to_owned(), false);
-        Directory { name, events, dir, subfolders, since: None, settling: Settling::new(settle) }
+        Directory {
+            name,
+            events,
+            dir,
+            subfolders,
+            since: None,
+            settling: Settling::new(settle),
+            watch: Watch::default(),
+        }
     }
 
     async fn names(source: &mut Directory) -> Vec<String> {

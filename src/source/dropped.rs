@@ -22,15 +22,17 @@ use crate::text::Text;
 /// Which of the things in a directory have stayed as they are for long enough; `T` is what they look like.
 #[derive(Debug)]
 pub(super) struct Settling<T> {
-    settle: Duration,
+    pub(super) settle: Duration,
     /// Since when each has looked as it does: for file systems and clocks whose times say nothing.
     seen: HashMap<PathBuf, (T, Instant)>,
+    /// When the first of those that have not settled may have.
+    due: Option<Instant>,
 }
 
 impl<T: Clone + PartialEq> Settling<T> {
     /// Nothing has been seen yet; `settle` is the option.
     pub(super) fn new(settle: Duration) -> Self {
-        Self { settle, seen: HashMap::new() }
+        Self { settle, seen: HashMap::new(), due: None }
     }
 
     /// Whether what lies at `path` has stayed as it is for `settle`; `stamps` are those of its files.
@@ -48,11 +50,22 @@ impl<T: Clone + PartialEq> Settling<T> {
                 now
             }
         };
-        since.elapsed() >= time || stamps.iter().all(|stamp| stamp_is_older(stamp, time))
+        let settled = since.elapsed() >= time || stamps.iter().all(|stamp| stamp_is_older(stamp, time));
+        if !settled {
+            let due = since + time;
+            self.due = Some(self.due.map_or(due, |before| before.min(due)));
+        }
+        settled
     }
 
-    /// Forgets what is no longer there.
+    /// How long until something that had not settled may have; `None`: all had.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.due.map(|due| due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Begins to look at all of them anew, and forgets what is no longer there.
     pub(super) fn keep(&mut self, is_there: impl Fn(&PathBuf) -> bool) {
+        self.due = None;
         self.seen.retain(|path, _| is_there(path));
     }
 }
@@ -136,17 +149,31 @@ pub(super) fn own_name(path: &Path) -> String {
     }
 }
 
-/// Bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// A path as JSON. One that is not UTF-8 is written as hexadecimal digits, so that it is found again.
+pub(super) fn path_to_json(path: &Path) -> serde_json::Value {
+    match path.to_str() {
+        Some(path) => serde_json::json!(path),
+        None => serde_json::json!({ "hex": hex(path.as_os_str().as_encoded_bytes()) }),
+    }
+}
+
+/// The inverse of [`path_to_json`].
+pub(super) fn path_from_json(value: &serde_json::Value) -> Option<PathBuf> {
+    match value {
+        serde_json::Value::String(path) => Some(PathBuf::from(path)),
+        other => path_from_hex(other.get("hex")?.as_str()?),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut digits, byte| {
         let _ = write!(digits, "{byte:02x}"); // writing to a string never fails
         digits
     })
 }
 
-/// The path that [`hex`] wrote; `None` where paths are not bytes.
 #[cfg(unix)]
-pub(super) fn path_from_hex(digits: &str) -> Option<PathBuf> {
+fn path_from_hex(digits: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
     let pairs = digits.as_bytes().chunks(2);
     let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
@@ -154,7 +181,7 @@ pub(super) fn path_from_hex(digits: &str) -> Option<PathBuf> {
 }
 
 #[cfg(not(unix))]
-pub(super) fn path_from_hex(_: &str) -> Option<PathBuf> {
+fn path_from_hex(_: &str) -> Option<PathBuf> {
     None // names that are not Unicode are not found again here: they are delivered, and stay at the source
 }
 

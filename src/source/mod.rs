@@ -13,6 +13,7 @@ pub mod graph;
 pub mod imap;
 pub mod pop3;
 mod trouble;
+mod watch;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
