@@ -40,7 +40,7 @@ pub enum Form {
     Status,
     /// A UBL `Invoice` or `CreditNote`.
     Ubl,
-    /// A `CrossIndustryInvoice` (D16B) or `CrossIndustryDocument` (ZUGFeRD 1).
+    /// A `CrossIndustryInvoice` (D16B) or `CrossIndustryDocument` (`ZUGFeRD` 1).
     Cii,
 }
 

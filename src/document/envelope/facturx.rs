@@ -6,6 +6,8 @@
 //! files hold no Factur-X (PDF/A-3 forbids encryption), and what is damaged or built otherwise is a PDF without XML.
 
 #[cfg(feature = "factur-x")]
+mod coding;
+#[cfg(feature = "factur-x")]
 mod embedded;
 #[cfg(feature = "factur-x")]
 mod file;

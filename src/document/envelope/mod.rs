@@ -9,6 +9,8 @@ pub mod archive;
 mod assemble;
 pub mod chorus;
 mod decode;
+#[cfg(test)]
+mod deposits;
 pub mod facturx;
 pub mod gather;
 pub mod helios;

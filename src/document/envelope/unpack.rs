@@ -175,7 +175,7 @@ impl Out<'_> {
 }
 
 fn damage(error: &io::Error) -> Trouble {
-    let is_foreign = error.get_ref().is_some_and(|inner| inner.is::<Foreign>());
+    let is_foreign = error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Foreign>);
     Trouble::Damage(match error.kind() {
         _ if is_foreign => text!("it is not base64", "ce n'est pas du base64"),
         io::ErrorKind::UnexpectedEof => text!("it is cut short", "il est tronqué"),

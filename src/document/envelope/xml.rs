@@ -224,12 +224,11 @@ impl<'a> Xml<'a> {
         let depth = self.path.len();
         loop {
             self.leave();
-            let event = match self.end_of_empty() {
-                Some(event) => event,
-                None => {
-                    self.run(0)?;
-                    self.markup()?
-                }
+            let event = if let Some(event) = self.end_of_empty() {
+                event
+            } else {
+                self.run(0)?;
+                self.markup()?
             };
             if event == Event::Eof || event == Event::End && self.path.len() <= depth {
                 return Ok(());

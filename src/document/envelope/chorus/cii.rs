@@ -1,5 +1,5 @@
-//! CII: `CrossIndustryInvoice` (UN/CEFACT D16B, as in EN 16931, Factur-X and XRechnung), and the `CrossIndustryDocument` of
-//! ZUGFeRD 1, which has the same values under older names.
+//! CII: `CrossIndustryInvoice` (UN/CEFACT D16B, as in EN 16931, Factur-X and `XRechnung`), and the `CrossIndustryDocument` of
+//! `ZUGFeRD` 1, which has the same values under older names.
 //!
 //! The values of the header; its lines are passed over. Files embedded in it are its attachments.
 
@@ -38,7 +38,7 @@ enum Part {
     Settlement,
 }
 
-/// D16B, then ZUGFeRD 1.
+/// D16B, then `ZUGFeRD` 1.
 const INVOICE: [(&str, Take<Part>); 14] = [
     ("ExchangedDocumentContext/BusinessProcessSpecifiedDocumentContextParameter/ID", Own(Part::Framework)),
     ("ExchangedDocument/ID", Text("no_facture")),
@@ -82,8 +82,8 @@ const AGREEMENT: [(&str, Take<Agreed>); 8] = [
 
 fn agreement(xml: &mut Xml<'_>, values: &mut Values, context: &mut Context<'_>) -> Result<(), Error> {
     walk(xml, &AGREEMENT, values, &mut |xml, values, agreed| match agreed {
-        Agreed::Seller => Ok(party(xml)?.sells(values)),
-        Agreed::Buyer => Ok(party(xml)?.buys(values)),
+        Agreed::Seller => party(xml).map(|party| party.sells(values)),
+        Agreed::Buyer => party(xml).map(|party| party.buys(values)),
         Agreed::Document => document(xml, context, values.first("no_facture").unwrap_or("?")),
     })
 }

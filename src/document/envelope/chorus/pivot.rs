@@ -146,7 +146,7 @@ fn payment(xml: &mut Xml<'_>, values: &mut Values) -> Result<(), Error> {
     let mut own = Values::default();
     walk(xml, ROWS, &mut own, &mut |xml, _, ()| xml.skip())?;
     let written = own.first("code").unwrap_or_default();
-    code(values, "mode_paiement", &Labels::Payment, written);
+    code(values, "mode_paiement", Labels::Payment, written);
     if let (None, Some(label)) = (Labels::Payment.of(written), own.first("label")) {
         values.add("mode_paiement_libelle", label);
     }

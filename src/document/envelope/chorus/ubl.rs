@@ -18,13 +18,13 @@ pub(super) fn read(xml: &mut Xml<'_>, context: &mut Context<'_>, root: &str) -> 
     let mut vat = Sum::default();
     walk(xml, &INVOICE, &mut values, &mut |xml, values, field| match field {
         Field::Framework => framework(xml, values),
-        Field::Seller => Ok(party(xml)?.sells(values)),
-        Field::Buyer => Ok(party(xml)?.buys(values)),
+        Field::Seller => party(xml).map(|party| party.sells(values)),
+        Field::Buyer => party(xml).map(|party| party.buys(values)),
         Field::Vat => add_vat(xml, values, &mut vat),
         Field::Document => document(xml, context, values.first("no_facture").unwrap_or("?")),
     })?;
     if values.first("type_facture").is_none() && root.eq_ignore_ascii_case("CreditNote") {
-        code(&mut values, "type_facture", &Labels::Type, "381");
+        code(&mut values, "type_facture", Labels::Type, "381");
     }
     if let Some(sum) = vat.text() {
         values.add("montant_tva", &sum);
@@ -71,7 +71,7 @@ pub(super) fn framework(xml: &mut Xml<'_>, values: &mut Values) -> Result<(), Er
     let text = xml.text()?;
     let is_number = |rest: &str| (1..=2).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_digit());
     if text.strip_prefix('A').is_some_and(is_number) {
-        code(values, "facture_cadre", &Labels::Framework, &text);
+        code(values, "facture_cadre", Labels::Framework, &text);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Tables of paths: what is taken from which element.
 //!
-//! Not XPath: a path is the names from the element at hand, without prefixes, and names are compared without case.
+//! Not `XPath`: a path is the names from the element at hand, without prefixes, and names are compared without case.
 //! An element that no path leads to is passed over unread, so that neither depth nor length of what is unknown counts.
 
 use super::Items;
@@ -93,14 +93,14 @@ fn plain<S>(xml: &mut Xml<'_>, take: &Take<S>, values: &mut Values) -> Result<()
         Take::Text(key) => values.add(key, &text),
         Take::Date(key) => values.add(key, &date(&text)),
         Take::Amount(key) => values.add(key, &amount(&text)),
-        Take::Code(key, labels) => code(values, key, labels, &text),
+        Take::Code(key, labels) => code(values, key, *labels, &text),
         Take::Own(_) => {}
     }
     Ok(())
 }
 
 /// Adds a code and, where known, its label.
-pub(super) fn code(values: &mut Values, key: &str, labels: &Labels, text: &str) {
+pub(super) fn code(values: &mut Values, key: &str, labels: Labels, text: &str) {
     values.add(key, text);
     if let Some(label) = labels.of(text) {
         values.add(&format!("{key}_libelle"), label);

@@ -5,7 +5,8 @@ use std::io::{self, Read, Write as _};
 
 use flate2::read::ZlibDecoder;
 
-use super::file::{Coding, Found, Pdf, coding};
+use super::coding::{Coding, coding};
+use super::file::{Found, Pdf};
 use super::syntax::{Dictionary, Object, text};
 use crate::document::envelope::limits::{Budget, Flow};
 use crate::document::envelope::store::Store;
@@ -157,7 +158,7 @@ impl Copy<'_> {
     }
 }
 
-/// What the XML of an invoice is called: Factur-X and ZUGFeRD 2.1, ZUGFeRD 1 and 2.0, and the profile XRechnung. Not
+/// What the XML of an invoice is called: Factur-X and `ZUGFeRD` 2.1, `ZUGFeRD` 1 and 2.0, `XRechnung`. Not
 /// `order-x.xml`, which is an order.
 const NAMES: [&str; 3] = ["factur-x.xml", "zugferd-invoice.xml", "xrechnung.xml"];
 /// Files, and nodes of their tree, that are looked at.

@@ -6,11 +6,12 @@
 //! sections or references that has no end runs out of it.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
+use super::coding::{Coding, coding, damage, unpredicted};
 use super::syntax::{Dictionary, Lexer, Object};
 use crate::document::envelope::Error;
 
@@ -55,8 +56,11 @@ enum Section {
     /// First object, number of objects, and where the first of their entries of 20 bytes stands.
     Table(Vec<(u64, u64, u64)>),
     /// First object and number of objects; widths of the three fields; all entries.
-    Stream { ranges: Vec<(u64, u64)>, widths: [usize; 3], entries: Vec<u8> },
+    Stream { ranges: Ranges, widths: [usize; 3], entries: Vec<u8> },
 }
+
+/// First object and number of objects.
+type Ranges = Vec<(u64, u64)>;
 
 enum Place {
     Offset(u64),
@@ -356,76 +360,8 @@ impl Pdf {
     }
 }
 
-/// How a stream is coded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    Plain,
-    Deflated,
-}
-
-/// `None` for filters that nobody uses here.
-pub(super) fn coding(dictionary: &Dictionary) -> Option<Coding> {
-    let is_deflate = |filter: &Object| matches!(filter, Object::Name(name) if name == b"FlateDecode" || name == b"Fl");
-    match dictionary.get("Filter") {
-        None | Some(Object::Other) => Some(Coding::Plain),
-        Some(Object::Array(filters)) if filters.is_empty() => Some(Coding::Plain),
-        Some(Object::Array(filters)) if filters.len() == 1 => {
-            filters.iter().all(is_deflate).then_some(Coding::Deflated)
-        }
-        Some(filter) => is_deflate(filter).then_some(Coding::Deflated),
-    }
-}
-
-/// A stream that is damaged has no more to give; anything else is the disk.
-fn damage(error: io::Error) -> io::Result<usize> {
-    match error.kind() {
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Ok(0),
-        _ => Err(error),
-    }
-}
-
-/// Undoes the predictors of PNG (RFC 2083, 6) for one byte a sample, which is how cross-references are written.
-fn unpredicted(dictionary: &Dictionary, bytes: Vec<u8>) -> Vec<u8> {
-    let parameters = match dictionary.get("DecodeParms") {
-        Some(Object::Dictionary(own)) => Some(own),
-        Some(Object::Array(all)) => {
-            all.first().and_then(|own| if let Object::Dictionary(own) = own { Some(own) } else { None })
-        }
-        _ => None,
-    };
-    let Some(parameters) = parameters.filter(|own| own.number("Predictor").is_some_and(|kind| kind >= 10)) else {
-        return bytes;
-    };
-    let columns = usize::try_from(parameters.number("Columns").unwrap_or(1)).unwrap_or(1).clamp(1, WINDOW);
-    let mut out: Vec<u8> = Vec::with_capacity(bytes.len());
-    let mut above = vec![0_u8; columns];
-    for row in bytes.chunks(columns + 1) {
-        let Some((kind, row)) = row.split_first() else { break };
-        let mut line = vec![0_u8; columns];
-        for (at, byte) in row.iter().enumerate() {
-            let (left, corner) = if at == 0 { (0, 0) } else { (line[at - 1], above[at - 1]) };
-            line[at] = byte.wrapping_add(match kind {
-                1 => left,
-                2 => above[at],
-                3 => u8::midpoint(left, above[at]),
-                4 => paeth(left, above[at], corner),
-                _ => 0,
-            });
-        }
-        out.extend_from_slice(&line);
-        above = line;
-    }
-    out
-}
-
-fn paeth(left: u8, above: u8, corner: u8) -> u8 {
-    let guess = i16::from(left) + i16::from(above) - i16::from(corner);
-    let distance = |value: u8| (guess - i16::from(value)).abs();
-    [left, above, corner].into_iter().min_by_key(|value| distance(*value)).unwrap_or(0)
-}
-
 /// Ranges and widths of a cross-reference stream.
-fn layout(dictionary: &Dictionary) -> Option<(Vec<(u64, u64)>, [usize; 3])> {
+fn layout(dictionary: &Dictionary) -> Option<(Ranges, [usize; 3])> {
     let numbers = |key: &str| match dictionary.get(key) {
         Some(Object::Array(all)) => {
             let number = |own: &Object| if let Object::Number(own) = own { u64::try_from(*own).ok() } else { None };
@@ -502,7 +438,7 @@ const LONGEST_CHAIN: usize = 8;
 /// Sections behind each other: one for each time the file was saved.
 const MOST_SECTIONS: usize = 64;
 const MOST_RANGES: usize = 4096;
-const MOST_LOOKUPS: u32 = 2_000;
+const MOST_LOOKUPS: u32 = 1_000;
 const MOST_SCANS: u32 = 16;
 /// Of one stream, and of all together.
 const LARGEST_STREAM: usize = 8 << 20;

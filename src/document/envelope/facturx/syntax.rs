@@ -105,7 +105,7 @@ impl<'a> Lexer<'a> {
         }
         self.blanks();
         match self.peek()? {
-            b'/' => self.name().map(Object::Name),
+            b'/' => Some(Object::Name(self.name())),
             b'(' => self.literal().map(Object::Text),
             b'[' => self.array(depth),
             b'<' if self.rest().starts_with(b"<<") => self.dictionary(depth),
@@ -114,7 +114,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn name(&mut self) -> Option<Vec<u8>> {
+    fn name(&mut self) -> Vec<u8> {
         self.at += 1;
         let mut name = Vec::new();
         while let Some(byte) = self.peek().filter(|byte| !BLANKS.contains(byte) && !DELIMITERS.contains(byte)) {
@@ -123,7 +123,7 @@ impl<'a> Lexer<'a> {
             self.at += if escaped.is_some() { 2 } else { 0 };
             name.push(escaped.unwrap_or(byte));
         }
-        Some(name)
+        name
     }
 
     fn literal(&mut self) -> Option<Vec<u8>> {
@@ -133,7 +133,7 @@ impl<'a> Lexer<'a> {
             let byte = self.peek()?;
             self.at += 1;
             match byte {
-                b'\\' => text.extend(self.escaped()?),
+                b'\\' => self.escaped(&mut text)?,
                 b')' if open == 1 => return Some(text),
                 _ => {
                     open = open + usize::from(byte == b'(') - usize::from(byte == b')');
@@ -144,20 +144,17 @@ impl<'a> Lexer<'a> {
     }
 
     /// What stands behind a backslash; nothing for a line that goes on.
-    fn escaped(&mut self) -> Option<Option<u8>> {
+    fn escaped(&mut self, text: &mut Vec<u8>) -> Option<()> {
         let byte = self.peek()?;
         self.at += 1;
-        Some(match byte {
-            b'n' => Some(b'\n'),
-            b'r' => Some(b'\r'),
-            b't' => Some(b'\t'),
-            b'b' => Some(8),
-            b'f' => Some(12),
-            b'\r' => {
-                self.at += usize::from(self.peek() == Some(b'\n'));
-                None
-            }
-            b'\n' => None,
+        match byte {
+            b'n' => text.push(b'\n'),
+            b'r' => text.push(b'\r'),
+            b't' => text.push(b'\t'),
+            b'b' => text.push(8),
+            b'f' => text.push(12),
+            b'\r' => self.at += usize::from(self.peek() == Some(b'\n')),
+            b'\n' => {}
             b'0'..=b'7' => {
                 let mut code = u32::from(byte - b'0');
                 for _ in 0..2 {
@@ -166,10 +163,11 @@ impl<'a> Lexer<'a> {
                     code = code * 8 + u32::from(digit - b'0');
                 }
                 // overflow of three digits is ignored (7.3.4.2)
-                u8::try_from(code & 0xff).ok()
+                text.extend(u8::try_from(code & 0xff));
             }
-            other => Some(other),
-        })
+            other => text.push(other),
+        }
+        Some(())
     }
 
     fn hexadecimal(&mut self) -> Option<Vec<u8>> {
@@ -215,7 +213,7 @@ impl<'a> Lexer<'a> {
             if self.peek()? != b'/' {
                 return None;
             }
-            let key = self.name()?;
+            let key = self.name();
             entries.push((key, self.nested(depth + 1)?));
         }
     }
@@ -252,7 +250,7 @@ fn hex_pair(pair: &[u8]) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-/// A text string (7.9.2.2): UTF-16 or UTF-8 with a mark, else PDFDocEncoding, of which Latin-1 is close enough for a name.
+/// A text string (7.9.2.2): UTF-16 or UTF-8 with a mark, else `PDFDocEncoding`, of which Latin-1 is close enough for a name.
 pub(super) fn text(bytes: &[u8]) -> String {
     let units = |pair: fn([u8; 2]) -> u16, rest: &[u8]| {
         let units: Vec<u16> = rest.chunks_exact(2).map(|two| pair([two[0], two[1]])).collect();

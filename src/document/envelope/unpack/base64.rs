@@ -119,9 +119,8 @@ impl BufRead for Base64<'_> {
 /// Moves everything but blanks to the front; how much that is.
 fn without_blanks(chars: &mut [u8]) -> usize {
     let has_tabs = memchr::memchr2(b'\t', 0x0c, chars).is_some();
-    let next = |from: &[u8]| match has_tabs {
-        true => from.iter().position(u8::is_ascii_whitespace),
-        false => memchr::memchr3(b'\n', b'\r', b' ', from),
+    let next = |from: &[u8]| {
+        if has_tabs { from.iter().position(u8::is_ascii_whitespace) } else { memchr::memchr3(b'\n', b'\r', b' ', from) }
     };
     let Some(mut to) = next(chars) else { return chars.len() };
     let mut from = to;

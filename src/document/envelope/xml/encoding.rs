@@ -308,7 +308,7 @@ mod tests {
     fn a_first_accent_far_behind_the_beginning_is_judged_where_it_comes() {
         for (late, text) in [("é".as_bytes(), "é"), (b"\xe9".as_slice(), "é"), (b"\xc9\xbb".as_slice(), "É»")] {
             for pad in [3 * CHUNK, 2 * CHUNK - 38, 2 * CHUNK - 45, CHUNK - 44] {
-                let bytes = declaring("ISO-8859-1", &[vec![b'a'; pad].as_slice(), late, &[b'b'; CHUNK]].concat());
+                let bytes = declaring("ISO-8859-1", &[vec![b'a'; pad].as_slice(), late, &vec![b'b'; CHUNK]].concat());
                 let read = read(&bytes);
                 assert!(read.ends_with(&format!("a{text}{}", "b".repeat(CHUNK))), "{late:x?} {pad}");
             }

@@ -63,7 +63,7 @@ fn namespaces_are_resolved_and_attributes_are_found_whatever_their_prefix() {
                 (Some("<1\n"), None, "u")
             ),
             "d" => {
-                assert_eq!((xml.attribute("y"), xml.attribute("z"), xml.attribute("x")), (Some("é"), Some("2"), None))
+                assert_eq!((xml.attribute("y"), xml.attribute("z"), xml.attribute("x")), (Some("é"), Some("2"), None));
             }
             _ => {}
         }
