@@ -321,7 +321,7 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
 }
 
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 17] = [
     ("failed", "en échec"),
     ("recorded", "enregistré"),
     ("confirmed", "livré"),
@@ -333,6 +333,12 @@ const WORDS: [(&str, &str); 11] = [
     ("filtered", "filtré"),
     ("inline", "incorporé"),
     ("attachment", "pièce jointe"),
+    ("annex", "annexe"),
+    ("receipt", "accusé"),
+    ("invoice", "facture"),
+    ("status", "statut"),
+    ("envelope", "enveloppe"),
+    ("metadata", "métadonnées"),
 ];
 
 #[cfg(test)]
