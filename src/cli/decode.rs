@@ -98,4 +98,23 @@ mod tests {
         }
         assert_eq!(decode(&dir.path().join("no-such"), &kept).0, 1);
     }
+
+    #[test]
+    fn a_deposit_is_taken_apart_and_the_report_names_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (deposit, to) = (dir.path().join("Délibération"), dir.path().join("to"));
+        fs::create_dir(&deposit).unwrap();
+        let metadata = r#"{"acte_nature":"1","objet":"Forêt","arrete":["acte.pdf"],"signature":["absent.p7s"]}"#;
+        fs::write(deposit.join("metadata.json"), metadata).unwrap();
+        fs::write(deposit.join("acte.pdf"), "acte").unwrap();
+        fs::write(deposit.join("fichier_termine.txt"), "").unwrap();
+        let (code, out, err) = decode(&deposit, &to);
+        assert_eq!((code, err.as_str()), (0, ""), "{out}");
+        assert!(out.lines().last().unwrap().contains("manque : absent.p7s"), "{out}");
+        let index: serde_json::Value = serde_json::from_slice(&fs::read(to.join("index.json")).unwrap()).unwrap();
+        assert_eq!((&index["kind"], &index["metadata"]["objet"]), (&"actes".into(), &"Forêt".into()));
+        assert_eq!((&index["files"][0]["name"], index["files"].as_array().unwrap().len()), (&"acte.pdf".into(), 1));
+        assert!(index["key"].as_str().is_some_and(|key| key.len() == 24), "{index}");
+        assert_eq!(index.get("source"), None);
+    }
 }

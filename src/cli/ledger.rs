@@ -255,7 +255,7 @@ fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()>
         (text!("delivered", "livré"), sheet.confirmed.map(day)),
         (text!("source done", "source traitée"), sheet.acknowledged.map(day)),
     ];
-    for (label, value) in rows {
+    for (label, value) in rows.into_iter().chain(contents(sheet, lang)) {
         if let Some(value) = value {
             writeln!(out, "{}{colon} {}", label.get(lang), plain(&value))?;
         }
@@ -263,10 +263,23 @@ fn print_sheet(sheet: &Sheet, lang: Lang, out: &mut dyn Write) -> io::Result<()>
     sheet.parts.iter().try_for_each(|part| print_part(part, lang, out))
 }
 
+/// What an envelope said of itself.
+fn contents(sheet: &Sheet, lang: Lang) -> Vec<(Text, Option<String>)> {
+    let Some(contents) = &sheet.contents else { return Vec::new() };
+    let some = |list: Vec<String>| (!list.is_empty()).then(|| list.join(", "));
+    let warnings = contents.warnings.iter().map(|warning| warning.get(lang).to_owned()).collect();
+    vec![
+        (text!("dropped as", "déposé sous"), Some(contents.name.clone())),
+        (text!("kind", "type"), contents.kind.map(|kind| kind.as_str().to_owned())),
+        (text!("missing", "manque"), some(contents.missing.clone())),
+        (text!("warnings", "avertissements"), some(warnings)),
+    ]
+}
+
 fn print_part(part: &SheetPart, lang: Lang, out: &mut dyn Write) -> io::Result<()> {
     let SheetPart { n, role, original_name, media_type, decision, filter, name, size, sha256 } = part;
     let own = plain(original_name.as_deref().unwrap_or_default());
-    let (role, decision) = (word(role, lang), word(decision, lang));
+    let (role, decision) = (plain(word(role, lang)), word(decision, lang));
     write!(out, "  {n}. {own}  {role}  {}  {decision}", media_type.as_deref().unwrap_or_default())?;
     if let Some(filter) = filter {
         write!(out, "  {filter}")?;
@@ -308,7 +321,7 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '.' } else { c }).collect()
 }
 
-const WORDS: [(&str, &str); 11] = [
+const WORDS: [(&str, &str); 17] = [
     ("failed", "en échec"),
     ("recorded", "enregistré"),
     ("confirmed", "livré"),
@@ -320,6 +333,12 @@ const WORDS: [(&str, &str); 11] = [
     ("filtered", "filtré"),
     ("inline", "incorporé"),
     ("attachment", "pièce jointe"),
+    ("annex", "annexe"),
+    ("receipt", "accusé"),
+    ("invoice", "facture"),
+    ("status", "statut"),
+    ("envelope", "enveloppe"),
+    ("metadata", "métadonnées"),
 ];
 
 #[cfg(test)]

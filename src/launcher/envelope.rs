@@ -145,6 +145,8 @@ impl Cycle {
         let (names, extension);
         let kept = match members.as_slice() {
             _ if self.quarantine.holds(&dropped.path) => Kept::Nothing, // it is the copy that is there
+            // what cannot be read holds up no other
+            members if members.iter().any(|member| File::open(&member.path).is_err()) => Kept::Nothing,
             [member] if dropped.path == member.path => {
                 extension = extension_of(&member.name);
                 Kept::Dropped(&member.path, &extension)

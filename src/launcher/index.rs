@@ -302,9 +302,9 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::delivery::ledger::{Facts, Part, Stage};
+    use crate::delivery::ledger::{Contents, Facts, Part, Stage};
     use crate::launcher::tests::launcher;
-    use crate::model::{Digest, ItemKey, Role};
+    use crate::model::{Digest, EnvelopeKind, ItemKey, Role};
     use crate::text::Text;
 
     const ODD: &str = "a;b|c \"<&>'\" é\nline\u{1}";
@@ -428,5 +428,47 @@ mod tests {
             assert_eq!((row["message_id"].as_str(), row["missing"].as_str()), ("", "original b.pdf"));
         }
         assert!(!text.contains(&b'\t') && text.windows(2).any(|end| end == b"\r\n"));
+    }
+
+    #[test]
+    fn what_an_envelope_says_stands_in_all_three_forms() {
+        let metadata = serde_json::json!({ "objet": "a;b", "id_pce": ["1", "2"], "pastell": { "2 x": "y" } });
+        let mut entry = entry();
+        entry.contents = Some(Contents {
+            kind: Some(EnvelopeKind::Helios),
+            metadata: metadata.as_object().unwrap().clone(),
+            missing: vec!["c.pdf".into()],
+            warnings: vec![Text::same("third")],
+            readable: vec![3],
+            ..Contents::default()
+        });
+        let index = Index::of(&launcher(Path::new("/cold")), &entry, SystemTime::UNIX_EPOCH);
+        let value: Value = serde_json::from_slice(&index.render(Format::Json).unwrap()).unwrap();
+        assert_eq!((&value["kind"], &value["metadata"]), (&"helios".into(), &metadata));
+        assert_eq!(value["missing"], serde_json::json!(["original b.pdf", "c.pdf"]));
+        assert_eq!(value["warnings"][2], "third");
+        assert_eq!((value["files"][0].get("readable"), &value["files"][1]["readable"]), (None, &Value::Bool(true)));
+        let texts = texts(&index.render(Format::Xml).unwrap());
+        let has = |path: &str, text: &str| texts.contains(&(path.to_owned(), text.to_owned()));
+        assert!(has("index/metadata/id_pce", "1") && has("index/metadata/id_pce", "2"), "{texts:?}");
+        assert!(has("index/metadata/pastell/_2_x", "y") && has("index/files/file/readable", "true"), "{texts:?}");
+        let csv = index.render(Format::Csv).unwrap();
+        let mut reader = csv::ReaderBuilder::new().delimiter(b';').from_reader(&csv[3..]);
+        let rows: Vec<BTreeMap<String, String>> = reader.deserialize().map(Result::unwrap).collect();
+        for row in &rows {
+            assert_eq!((row["metadata.objet"].as_str(), row["metadata.id_pce"].as_str()), ("a;b", "1|2"));
+            assert_eq!(row["metadata.pastell"], r#"{"2 x":"y"}"#);
+        }
+        assert_eq!((rows[0]["readable"].as_str(), rows[1]["readable"].as_str()), ("", "true"));
+    }
+
+    #[test]
+    fn a_csv_does_not_repeat_for_each_piece_what_a_large_flow_says() {
+        let mut index = index();
+        let values: Vec<String> = (0..2_000).map(|n| format!("{n:0>100}")).collect();
+        index.metadata = serde_json::json!({ "id_pce": values }).as_object().unwrap().clone();
+        index.files = vec![index.files[0].clone(); 1_000];
+        let csv = index.render(Format::Csv).unwrap();
+        assert!(csv.len() < 2 << 20, "{} bytes", csv.len());
     }
 }

@@ -51,13 +51,13 @@ impl Contents {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// The text of the ledger's file.
-    pub(super) fn to_json(&self) -> Option<String> {
+    /// The text of the ledger's file; `metadata` where an index may have to be made of it.
+    pub(super) fn to_json(&self, metadata: bool) -> Option<String> {
         let warnings = self.warnings.iter().map(|Text { en, fr }| (en.to_string(), fr.to_string())).collect();
         serde_json::to_string(&Kept {
             name: self.name.clone(),
             kind: self.kind.map(|kind| kind.as_str().to_owned()),
-            metadata: self.metadata.clone(),
+            metadata: if metadata { self.metadata.clone() } else { Map::new() },
             missing: self.missing.clone(),
             warnings,
             readable: self.readable.clone(),
@@ -112,10 +112,12 @@ mod tests {
             readable: vec![2],
             relations: Vec::new(),
         };
-        assert_eq!(Contents::from_json(&contents.to_json().unwrap()), Some(contents.clone()));
+        assert_eq!(Contents::from_json(&contents.to_json(true).unwrap()), Some(contents.clone()));
+        let bare = contents.to_json(false).unwrap();
+        assert!(!bare.contains("metadata") && bare.contains("a.pdf"), "{bare}");
         assert!(contents.weight() > 100);
         let bare = Contents::of_deposit("x.zip");
-        assert_eq!(bare.to_json().unwrap(), r#"{"name":"x.zip"}"#);
+        assert_eq!(bare.to_json(true).unwrap(), r#"{"name":"x.zip"}"#);
         assert_eq!(Contents::from_json("[]"), None);
     }
 }

@@ -617,7 +617,7 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         if entry.stage == Stage::Failed { before.unwrap_or(0) + 1 } else { 0 },
         entry.settled,
         entry.reason.as_ref().map(|reason| &reason.fr),
-        entry.contents.as_ref().and_then(Contents::to_json),
+        entry.contents.as_ref().and_then(|contents| contents.to_json(entry.stage == Stage::Recorded)),
     ])?;
     let id = transaction.last_insert_rowid();
     if let Some(contents) = entry.contents.as_ref().filter(|_| entry.stage == Stage::Recorded) {
