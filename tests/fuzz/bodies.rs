@@ -10,7 +10,7 @@ use pertuis::model::Digest;
 
 /// Bodies in a temporary folder.
 pub(crate) struct Bodies {
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     count: u32,
 }
 

@@ -4,6 +4,7 @@
 // `#[test]` functions
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod adullact;
 mod bearer;
 mod deliver;
 mod disks;

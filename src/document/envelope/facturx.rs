@@ -5,17 +5,12 @@
 //! files are read, each bounded, from the file where it lies; the XML goes to the store while it is inflated. Encrypted
 //! files hold no Factur-X (PDF/A-3 forbids encryption), and what is damaged or built otherwise is a PDF without XML.
 
-#[cfg(feature = "factur-x")]
 mod coding;
-#[cfg(feature = "factur-x")]
 mod embedded;
-#[cfg(feature = "factur-x")]
 mod file;
-#[cfg(feature = "factur-x")]
 mod syntax;
 
 #[cfg(test)]
-#[cfg(feature = "factur-x")]
 mod tests;
 
 use std::path::Path;
@@ -25,21 +20,14 @@ use super::store::Store;
 use super::{Attachment, Error};
 
 /// The XML of the invoice inside the PDF at `path`, its bytes in `store`, its name as the PDF has it; `None` for none: no PDF,
-/// no such file in it, more than the reader looks at, or a build without the feature `factur-x`.
+/// no such file in it, or more than the reader looks at.
 ///
 /// Found through `/Names/EmbeddedFiles` or `/AF` of the catalog; its stream may be plain or `FlateDecode`.
 ///
 /// # Errors
 /// A limit on what is unpacked; reading, or the store.
-#[cfg(feature = "factur-x")]
 pub fn embedded(path: &Path, store: &mut dyn Store, budget: &mut Budget) -> Result<Option<Attachment>, Error> {
     let Some(mut pdf) = file::Pdf::open(path)? else { return Ok(None) };
     let Some(found) = embedded::find(&mut pdf)? else { return Ok(None) };
     embedded::take(&mut pdf, found, store, budget)
-}
-
-/// Without the feature `factur-x` no PDF is looked into.
-#[cfg(not(feature = "factur-x"))]
-pub fn embedded(_: &Path, _: &mut dyn Store, _: &mut Budget) -> Result<Option<Attachment>, Error> {
-    Ok(None)
 }

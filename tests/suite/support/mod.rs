@@ -2,6 +2,7 @@
 
 pub(crate) mod ca;
 pub(crate) mod dovecot;
+pub(crate) mod envelopes;
 pub(crate) mod harm;
 pub(crate) mod hook;
 pub(crate) mod mails;
