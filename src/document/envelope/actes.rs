@@ -91,7 +91,7 @@ impl Decoder {
             "nomfichier" => self.file(xml)?,
             "idcl" => self.authority(xml),
             "idpref" | "idsouspref" => {
-                self.take(xml, &[("Departement", "departement"), ("Arrondissement", "arrondissement")])
+                self.take(xml, &[("Departement", "departement"), ("Arrondissement", "arrondissement")]);
             }
             "destinataire" => self.take(xml, &[("SIREN", "siren")]),
             "annexes" => self.take(xml, &[("Nombre", "nombre_annexes")]),

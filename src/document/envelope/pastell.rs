@@ -170,14 +170,11 @@ struct Fields {
 impl Fields {
     /// The value of a field, which is made where there is none.
     fn at(&mut self, field: &str) -> &mut Value {
-        let place = match self.places.get(field) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(field.to_owned(), self.list.len());
-                self.list.push((field.to_owned(), Value::Null));
-                self.list.len() - 1
-            }
-        };
+        let place = self.places.get(field).copied().unwrap_or_else(|| {
+            self.places.insert(field.to_owned(), self.list.len());
+            self.list.push((field.to_owned(), Value::Null));
+            self.list.len() - 1
+        });
         &mut self.list[place].1
     }
 }
