@@ -7,6 +7,8 @@
 mod files;
 mod values;
 
+use std::collections::HashSet;
+
 use super::gather::Piece;
 use super::pastell::{self, Metadata};
 use super::recognise::What;
@@ -155,7 +157,10 @@ fn order(kind: EnvelopeKind, pieces: &[Piece], found: &Found) -> Vec<usize> {
     if kind == EnvelopeKind::Actes {
         let is_acte = |at: &usize| role(*at) == Some(&Role::Message) && is_transmission(pieces[*at].reading.as_ref());
         all().filter(is_acte).for_each(|at| with_announced(&mut order, at));
-        let marks = |at: &usize| matches!(found.pieces[*at].role, Some(Role::Document | Role::Annex));
+        // what a letter announces stands behind the letter
+        let announced: HashSet<usize> = found.announced.iter().flatten().copied().collect();
+        let is_acte = |at: &usize| matches!(found.pieces[*at].role, Some(Role::Document | Role::Annex));
+        let marks = |at: &usize| is_acte(at) && !announced.contains(at);
         found.listed.iter().copied().filter(marks).for_each(|at| order.push(at));
         all().filter(|at| role(*at) == Some(&Role::Receipt)).for_each(|at| with_announced(&mut order, at));
         all().filter(|at| role(*at) == Some(&Role::Message)).for_each(|at| with_announced(&mut order, at));
@@ -198,7 +203,7 @@ fn is_note(piece: &Piece) -> bool {
 /// What is announced and does not come out under any name.
 fn missing(found: &Found, readings: &[Reading], files: &Files) -> Vec<String> {
     let mut missing: Vec<String> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     for name in found.absent.iter().chain(readings.iter().flat_map(|reading| &reading.missing)) {
         if !files.has(name) && seen.insert(name) {
             missing.push(name.clone());

@@ -87,6 +87,10 @@ fn seen(members: &[&Member], budget: &RefCell<Budget>) -> Result<Seen, Error> {
             let name = &member.name;
             leaf.state = Some(State::Incomplete(text!("{name}: the PDF has no end", "{name} : le PDF n'a pas de fin")));
         }
+        if members.len() == 1 && file.metadata().map_err(Error::Read)?.len() == 0 {
+            let name = &member.name;
+            leaf.state = Some(State::Incomplete(text!("{name} is empty", "{name} est vide")));
+        }
         leaves.push(leaf);
     }
     let state = leaves.iter_mut().find_map(|leaf| leaf.state.take()).unwrap_or(State::Complete);
@@ -160,6 +164,9 @@ fn inside(
         Ok(())
     };
     let walked = if format == Format::Zip {
+        if depth > MOST_DEEP {
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         content.take(MOST_HELD + 1).read_to_end(&mut bytes).map_err(Error::Read)?;
         if bytes.len() as u64 > MOST_HELD {
@@ -334,7 +341,9 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 /// Bytes of a ZIP inside something else that are held in memory to look into it: its table stands at its end.
-const MOST_HELD: u64 = 32 << 20;
+const MOST_HELD: u64 = 16 << 20;
+/// How deep such a ZIP may stand: each level holds its own.
+const MOST_DEEP: usize = 3;
 /// Bytes at the end of a PDF in which its marker stands, whatever a transfer has put behind it.
 const PDF_TAIL: u64 = 2048;
 /// PDF files that are looked into.

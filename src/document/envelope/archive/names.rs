@@ -6,7 +6,7 @@ use std::io::Read;
 use encoding_rs::WINDOWS_1252;
 
 use super::Walked;
-use crate::document::envelope::is_junk;
+use crate::document::envelope::{is_junk, is_marker};
 use crate::text;
 
 /// A regular file in an archive.
@@ -17,13 +17,14 @@ pub struct Entry<'a> {
     pub content: &'a mut dyn Read,
 }
 
-/// The file's own name in a path that a stranger wrote; `None` for what systems and transfers leave behind.
+/// The file's own name in a path that a stranger wrote; `None` for end markers, and for what systems and
+/// transfers leave behind.
 pub fn plain(path: &str) -> Option<String> {
     let mut parts = parts(path);
     let name = parts.next_back().unwrap_or_default();
     let hidden =
         |part: &str| part.eq_ignore_ascii_case("__MACOSX") || (part.starts_with('.') && part != ".." && part != ".");
-    let junk = parts.any(hidden) || (is_junk(name) && name != ".." && name != ".");
+    let junk = parts.any(hidden) || ((is_junk(name) || is_marker(name, None)) && name != ".." && name != ".");
     (!junk).then(|| or_document(name))
 }
 

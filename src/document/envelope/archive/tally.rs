@@ -46,7 +46,8 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn failed(&self, trouble: Trouble) -> io::Error {
+    /// Keeps the first cause, and gives what a reader returns for it.
+    pub(super) fn failed(&self, trouble: Trouble) -> io::Error {
         let first = self.trouble.take().unwrap_or(trouble);
         self.trouble.set(Some(first));
         io::Error::other("the walk through the archive has ended")

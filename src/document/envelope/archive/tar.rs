@@ -24,7 +24,7 @@ pub(super) fn walk(
         let mut entry = entry.map_err(|error| broken(&error))?;
         tally.entry()?;
         end = entry.raw_file_position().saturating_add(entry.size());
-        one(&mut entry, &mut next, walked, each)?;
+        one(&mut entry, &mut next, tally, walked, each)?;
     }
     let mut rest = archive.into_inner();
     drain(&mut rest)?;
@@ -47,16 +47,17 @@ pub(super) fn is_header(block: &[u8]) -> bool {
 fn one<R: Read>(
     entry: &mut TarEntry<'_, R>,
     next: &mut Next,
+    tally: &Tally<'_>,
     walked: &mut Walked,
     each: Each<'_>,
 ) -> Result<(), Trouble> {
     let kind = entry.header().entry_type();
     match kind {
-        EntryType::GNULongName => next.name = Some(description(entry, LONGEST_NAME)?),
-        EntryType::XHeader => next.pax(&description(entry, LONGEST_PAX)?),
+        EntryType::GNULongName => next.name = Some(description(entry, tally, LONGEST_NAME)?),
+        EntryType::XHeader => next.pax(&description(entry, tally, LONGEST_PAX)?),
         EntryType::GNULongLink | EntryType::XGlobalHeader => {}
         EntryType::Directory => *next = Next::default(),
-        EntryType::Regular | EntryType::Continuous => return regular(entry, std::mem::take(next), walked, each),
+        EntryType::Regular | EntryType::Continuous => return regular(entry, std::mem::take(next), tally, walked, each),
         other => {
             let path = std::mem::take(next).name.unwrap_or_else(|| entry.path_bytes().into_owned());
             let shown = shown(&decoded(&path));
@@ -73,6 +74,7 @@ fn one<R: Read>(
 fn regular<R: Read>(
     entry: &mut TarEntry<'_, R>,
     next: Next,
+    tally: &Tally<'_>,
     walked: &mut Walked,
     each: Each<'_>,
 ) -> Result<(), Trouble> {
@@ -91,7 +93,7 @@ fn regular<R: Read>(
         )));
     }
     let size = entry.size();
-    let mut content = Whole { inner: entry, left: size };
+    let mut content = Whole { inner: entry, left: size, tally };
     each(Entry { name, content: &mut content })?;
     drain(&mut content)
 }
@@ -128,7 +130,7 @@ impl Next {
 }
 
 /// What stands in an entry that describes the next one.
-fn description<R: Read>(entry: &mut TarEntry<'_, R>, longest: u64) -> Result<Vec<u8>, Trouble> {
+fn description<R: Read>(entry: &mut TarEntry<'_, R>, tally: &Tally<'_>, longest: u64) -> Result<Vec<u8>, Trouble> {
     let size = entry.size();
     if size > longest {
         return Err(Trouble::Locked(text!(
@@ -137,7 +139,7 @@ fn description<R: Read>(entry: &mut TarEntry<'_, R>, longest: u64) -> Result<Vec
         )));
     }
     let mut bytes = Vec::new();
-    Whole { inner: entry, left: size }.read_to_end(&mut bytes).map_err(|error| broken(&error))?;
+    Whole { inner: entry, left: size, tally }.read_to_end(&mut bytes).map_err(|error| broken(&error))?;
     while bytes.last() == Some(&0) {
         bytes.pop();
     }
@@ -145,17 +147,18 @@ fn description<R: Read>(entry: &mut TarEntry<'_, R>, longest: u64) -> Result<Vec
 }
 
 /// The tar crate takes the end of the file for the end of an entry.
-struct Whole<R> {
+struct Whole<'t, 'a, R> {
     inner: R,
     left: u64,
+    tally: &'t Tally<'a>,
 }
 
-impl<R: Read> Read for Whole<R> {
+impl<R: Read> Read for Whole<'_, '_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         self.left = self.left.saturating_sub(count as u64);
         if count == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ends inside an entry"));
+            return Err(self.tally.failed(broken(&"it ends inside an entry")));
         }
         Ok(count)
     }

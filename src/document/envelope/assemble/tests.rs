@@ -1,6 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::super::deposits::*;
 use super::super::limits::Limits;
 use super::super::{Deposit, Error, Member, is_junk, is_marker};

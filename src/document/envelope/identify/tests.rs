@@ -89,6 +89,7 @@ fn what_may_still_grow_is_incomplete() {
         (drop.file("b.zip", &packed[..packed.len() - 5]), "b.zip: the archive is cut"),
         (drop.file("c.tgz", &bundle[..bundle.len() - 5]), "c.tgz: the archive is cut"),
         (drop.file("d.pdf", &PDF[..20]), "d.pdf: the PDF has no end"),
+        (drop.file("empty.xml", b""), "empty.xml is empty"),
         (drop.directory("e", &[("m.xml", half), ("acte.pdf", PDF)]), "m.xml: "),
         (
             drop.directory("f", &[("metadata.xml", FLUX)]),
