@@ -75,7 +75,9 @@ fn sets(names: &[String], said: &[Names]) -> Vec<Vec<usize>> {
                 }
             }
         }
-        set.iter().for_each(|index| taken[*index] = true);
+        for index in &set {
+            taken[*index] = true;
+        }
         sets.push(set);
     }
     sets

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::config::{Overrides, load_bytes};
+use crate::delivery::replace;
 
 fn launchers(text: &str) -> Vec<Launcher> {
     let loaded = load_bytes(Path::new("t.ini"), text.as_bytes(), &Overrides::default());
@@ -22,8 +23,11 @@ fn source(dir: &Path, more: &str) -> Adullact {
     Adullact::new(&launcher(dir, more), Events::nowhere())
 }
 
+/// Names with contents.
+type Files<'a> = &'a [(&'a str, &'a str)];
+
 /// Writes files, and the directories that their names need; a name that ends with `/` is a directory.
-fn lay(dir: &Path, files: &[(&str, &str)]) {
+fn lay(dir: &Path, files: Files<'_>) {
     for (name, content) in files {
         let path = dir.join(name);
         fs::create_dir_all(if name.ends_with('/') { &path } else { path.parent().unwrap() }).unwrap();
@@ -80,7 +84,7 @@ const PDF: &str = "%PDF-1.4\n%%EOF\n";
 
 #[tokio::test]
 async fn what_belongs_together_is_one_deposit() {
-    let table: &[(&[(&str, &str)], &[&str])] = &[
+    let table: &[(Files<'_>, &[&str])] = &[
         // directories
         (&[("Délib 1/metadata.xml", FLUX), ("Délib 1/acte.pdf", PDF)], &["Délib 1: acte.pdf metadata.xml"]),
         (&[("d/a.xml", PES), ("d/fichier_termine.txt", "fin")], &["d: a.xml fichier_termine.txt"]),
@@ -437,14 +441,14 @@ async fn a_share_that_is_not_mounted_loses_nothing() {
     lay(&drop, &[("a.xml", PES)]);
     let mut source = source(&drop, "");
     let before = discovered(&mut source).await;
-    fs::rename(&drop, dir.path().join("away")).unwrap();
+    replace(&drop, &dir.path().join("away")).unwrap();
     let error = source.discover(before.cursor.as_ref()).await.unwrap_err();
     assert!(matches!(error, SourceError::Mailbox(_)) && error.fault().text.en.contains("drop"), "{error}");
     fs::create_dir(&drop).unwrap();
     let empty = source.discover(before.cursor.as_ref()).await.unwrap();
     assert_eq!((empty.items.len(), empty.cursor, empty.present), (0, None, None));
     fs::remove_dir(&drop).unwrap();
-    fs::rename(dir.path().join("away"), &drop).unwrap();
+    replace(&dir.path().join("away"), &drop).unwrap();
     assert_eq!(discovered(&mut source).await.items, before.items);
 }
 

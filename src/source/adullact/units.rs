@@ -199,6 +199,9 @@ impl Unit {
     }
 }
 
+/// Directories that could not be read, and why.
+pub(super) type Unreadable = Vec<(PathBuf, io::Error)>;
+
 /// Lists the units of the drop directory; `passed_over` is left out. A directory that cannot be read holds up no other: it is
 /// among the second list.
 ///
@@ -208,7 +211,7 @@ pub(super) fn scan(
     rules: &Rules,
     said: &mut Said,
     passed_over: &HashSet<PathBuf>,
-) -> io::Result<(Vec<Unit>, Vec<(PathBuf, io::Error)>)> {
+) -> io::Result<(Vec<Unit>, Unreadable)> {
     let dir = fs::canonicalize(&rules.dir)?;
     let (mut units, mut unreadable, mut files, mut markers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for path in sorted(&dir)? {
@@ -262,5 +265,5 @@ const MARKER: &str = "fichier_termine.txt";
 const DEEPEST: usize = 64;
 /// Directories and junk that are looked through in any case.
 const LEAST: usize = 1_000;
-/// SFTP of Pastell and rsync, programs in general, WinSCP.
+/// SFTP of Pastell and rsync, programs in general, `WinSCP`.
 const TRANSFERS: [&str; 3] = [".part", ".tmp", ".filepart"];
