@@ -21,8 +21,6 @@ pub(super) struct Watch {
     /// Held as long as the directory is watched.
     watcher: Option<(PathBuf, RecommendedWatcher)>,
     happened: Arc<Notify>,
-    /// It was tried once.
-    begun: bool,
 }
 
 impl Watch {
@@ -38,10 +36,8 @@ impl Watch {
     ) -> Wake {
         let now = Instant::now();
         let deadline = now + upto;
-        // what was dropped before the watch began is looked for once
-        let begins = self.begin(dir, recursive);
-        let due = due.into_iter().chain(begins.then_some(quiet)).min().map(|due| now + due + SLACK);
-        let first = due.filter(|due| *due < deadline);
+        self.begin(dir, recursive);
+        let first = due.map(|due| now + due + SLACK).filter(|due| *due < deadline);
         tokio::select! {
             () = sleep_until(first.unwrap_or(deadline)) => {
                 return if first.is_some() { Wake::News } else { Wake::Deadline };
@@ -58,18 +54,16 @@ impl Watch {
         }
     }
 
-    /// Watches from now on; whether that is new. A directory that was replaced (mounted again) is watched anew.
-    fn begin(&mut self, dir: &Path, recursive: bool) -> bool {
+    /// Watches from now on; what was dropped between the first listing and this is found by the interval. A directory that
+    /// was replaced (mounted again) is watched anew.
+    fn begin(&mut self, dir: &Path, recursive: bool) {
         let Ok(dir) = std::fs::canonicalize(dir) else {
             self.watcher = None;
-            return false;
+            return;
         };
-        if self.watcher.as_ref().is_some_and(|(watched, _)| *watched == dir) {
-            return false;
+        if self.watcher.as_ref().is_none_or(|(watched, _)| *watched != dir) {
+            self.watcher = watcher(&dir, recursive, &self.happened).map(|watcher| (dir, watcher));
         }
-        self.watcher = watcher(&dir, recursive, &self.happened).map(|watcher| (dir, watcher));
-        let first = !std::mem::replace(&mut self.begun, true);
-        self.watcher.is_some() && first
     }
 }
 

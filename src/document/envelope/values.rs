@@ -14,6 +14,8 @@ pub struct Values {
     keys: Vec<String>,
     lists: HashMap<String, List>,
     objects: Map<String, Value>,
+    /// Bytes of all values.
+    bytes: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -57,7 +59,8 @@ impl Values {
 
     /// Forgets a key.
     pub fn remove(&mut self, key: &str) {
-        self.lists.remove(key);
+        let list = self.lists.remove(key);
+        self.bytes -= list.map_or(0, |list| list.values.iter().map(String::len).sum());
         self.keys.retain(|other| other != key);
     }
 
@@ -80,7 +83,7 @@ impl Values {
         }
     }
 
-    /// Keys of which values were left out because there were more than [`MOST`].
+    /// Keys of which values were left out because there were more than [`MOST`], or more than [`MOST_BYTES`] of all keys.
     pub fn cut(&self) -> impl Iterator<Item = &str> {
         self.keys.iter().map(String::as_str).filter(|key| self.lists.get(*key).is_some_and(|list| list.cut))
     }
@@ -109,10 +112,11 @@ impl Values {
         if distinct && list.seen.contains(&value) {
             return;
         }
-        if list.values.len() == MOST {
+        if list.values.len() == MOST || self.bytes + value.len() > MOST_BYTES {
             list.cut = true;
             return;
         }
+        self.bytes += value.len();
         list.seen.insert(value.clone());
         list.values.push(value);
     }
@@ -128,6 +132,8 @@ fn shortened(value: &str) -> &str {
 pub const MOST: usize = 10_000;
 /// Bytes that one value keeps.
 pub const LONGEST: usize = 16 << 10;
+/// Bytes that the values of all keys keep.
+pub const MOST_BYTES: usize = 8 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -158,5 +164,11 @@ mod tests {
         values.add("long", &"é".repeat(LONGEST));
         assert_eq!((values.all("id").len(), values.cut().collect::<Vec<_>>()), (MOST, vec!["id"]));
         assert!(values.first("long").is_some_and(|long| long.len() <= LONGEST));
+        for n in 0..1000 {
+            values.add(&format!("key {}", n % 7), &format!("{n} {}", "x".repeat(LONGEST)));
+        }
+        assert!(values.bytes <= MOST_BYTES && values.cut().count() == 8, "{}", values.bytes);
+        (0..7).for_each(|n| values.remove(&format!("key {n}")));
+        assert!(values.bytes < LONGEST + 6 * MOST, "{}", values.bytes);
     }
 }
