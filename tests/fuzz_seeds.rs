@@ -56,6 +56,16 @@ fn header_blocks_keep_their_properties() {
 }
 
 #[test]
+fn actes_messages_keep_their_properties() {
+    replay("actes", properties::actes);
+}
+
+#[test]
+fn pastell_metadata_keep_their_properties() {
+    replay("pastell", properties::pastell);
+}
+
+#[test]
 fn archives_keep_their_properties() {
     replay("archive", properties::archive);
 }

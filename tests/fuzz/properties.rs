@@ -11,9 +11,13 @@ use std::path::Path;
 use pertuis::config::ini::{Ini, fold};
 use pertuis::config::pattern::Pattern;
 use pertuis::config::{Config, Overrides, Remark, load_bytes};
+use pertuis::document::envelope::values::MOST;
+use pertuis::document::envelope::xml::sniff;
+use pertuis::document::envelope::{Reading, actes, pastell, webdelib};
 use pertuis::document::header::{Fields, Head};
 use pertuis::document::mime::{Damage, Limits, PartHead, Visitor, WalkError, Walked, walk};
 use pertuis::document::names::{LONGEST, message_name, numbered, safe_name};
+use pertuis::model::EnvelopeKind;
 use pertuis::proto::imap::divert::{Divert, LINE_LIMIT, LITERAL_LIMIT, Overlong, Step};
 use pertuis::proto::imap::names::{decode, encode, find, quote, server_name, show};
 use pertuis::proto::imap::response::{Response, Status, Value, values};
@@ -371,6 +375,64 @@ fn with_crlf(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// A sentence for an administrator: something, in both languages, on one line.
+/// A message of ACTES or an export of web-delib: what is kept of it is bounded, and what only all messages of a deposit
+/// together tell is told once.
+pub(crate) fn actes(bytes: &[u8]) {
+    let Ok(Some(root)) = sniff(&mut &*bytes) else { return };
+    if webdelib::is_root(&root)
+        && let Ok(reading) = webdelib::decode(&mut &*bytes, &root)
+    {
+        kept(&reading);
+    }
+    let Ok(reading) = actes::decode(&mut &*bytes, &root, "a.xml") else { return };
+    assert!(actes::is_root(&root.local), "{root:?} is none of ACTES");
+    kept(&reading);
+    let mut readings = vec![("034-999888777-20240318-1-DE-1-1_0.xml".to_owned(), reading)];
+    actes::complete(&mut readings);
+    let once = readings.first().map(|(_, reading)| reading.values.clone().into_json());
+    actes::complete(&mut readings);
+    assert_eq!(readings.first().map(|(_, reading)| reading.values.clone().into_json()), once);
+}
+
+/// Keys and values of any reading.
+fn kept(reading: &Reading) {
+    assert!(reading.announced.len() <= MOST && reading.announced.iter().all(|file| !file.name.is_empty()));
+    for (key, value) in reading.values.clone().into_json() {
+        let is_kept = |text: &str| !text.is_empty() && text.trim() == text;
+        let is_kept = match &value {
+            serde_json::Value::String(text) => is_kept(text),
+            serde_json::Value::Array(list) => {
+                (2..=MOST).contains(&list.len()) && list.iter().all(|text| text.as_str().is_some_and(is_kept))
+            }
+            _ => false,
+        };
+        assert!(is_kept && key.len() <= 80, "{key}: {value:?}");
+    }
+}
+
+/// A metadata file of Pastell (its name, then its content): every file that it lists is found under its own name, and the
+/// index has no other keys than the file has.
+pub(crate) fn pastell(bytes: &[u8]) {
+    let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (name, content) = bytes.split_at(end);
+    let content = content.get(1..).unwrap_or_default();
+    let metadata = match pastell::parse(&String::from_utf8_lossy(name), content) {
+        None => return,
+        Some(Err(why)) => return one_line(&why),
+        Some(Ok(metadata)) => metadata,
+    };
+    for listed in metadata.files.iter().filter(|listed| !listed.name.is_empty()) {
+        assert!(metadata.matches(listed, &listed.name), "{listed:?}");
+    }
+    let kind = metadata.envelope_kind(&[]);
+    let reading = pastell::reading(&metadata, kind);
+    assert_eq!(reading.kind, kind.unwrap_or(EnvelopeKind::Pastell));
+    for key in reading.values.into_json().keys() {
+        let is_own = |key: &str| metadata.fields.iter().any(|(field, _)| field == key);
+        assert!(is_own(key) || key.strip_suffix("_libelle").is_some_and(is_own), "{key} stands nowhere in the file");
+    }
+}
+
 fn one_line(text: &Text) {
     for words in [&text.en, &text.fr] {
         assert!(!words.trim().is_empty() && !words.contains(['\n', '\r']), "{words:?}");

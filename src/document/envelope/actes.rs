@@ -1,19 +1,23 @@
 //! ACTES: what local authorities transmit to their prefecture, and what comes back (`actesv1_1.xsd`, facts A.2).
 //!
-//! Not a validator: a fifth of the real files fail the XSD. The root decides what a message is; below it elements are known
-//! by their local names, whatever their case, prefix and order, because each gateway writes its own.
+//! Not a validator: a fifth of the real files fail the XSD. The root decides what a message is; below it elements are
+//! known by their local names, whatever their case, prefix and order, because each gateway writes its own.
 
 mod complete;
+pub(super) mod keeper;
 pub(super) mod labels;
 mod messages;
 pub(super) mod names;
 
+#[cfg(test)]
+mod samples;
 #[cfg(test)]
 mod tests;
 
 use std::io::Read;
 
 pub use self::complete::complete;
+use self::keeper::Keeper;
 use self::messages::Message;
 use self::names::IdActe;
 use super::values::{MOST, Values};
@@ -56,6 +60,7 @@ pub fn decode(input: &mut dyn Read, root: &Root, name: &str) -> Result<Reading, 
 struct Decoder {
     message: &'static Message,
     reading: Reading,
+    keeper: Keeper,
     /// Level and code of `CodeMatiere1` to `CodeMatiere5`.
     matters: Vec<(u8, String)>,
 }
@@ -66,7 +71,7 @@ impl Decoder {
         reading.values.add("type_message", message.code);
         reading.values.add("type_message_libelle", if message.code.is_empty() { "" } else { message.label });
         reading.values.add("type_reponse", message.answer);
-        Self { message, reading, matters: Vec::new() }
+        Self { message, reading, keeper: Keeper::default(), matters: Vec::new() }
     }
 
     fn start(&mut self, xml: &mut Xml<'_>) -> Result<(), Error> {
@@ -86,7 +91,7 @@ impl Decoder {
             "nomfichier" => self.file(xml)?,
             "idcl" => self.authority(xml),
             "idpref" | "idsouspref" => {
-                self.take(xml, &[("Departement", "departement"), ("Arrondissement", "arrondissement")])
+                self.take(xml, &[("Departement", "departement"), ("Arrondissement", "arrondissement")]);
             }
             "destinataire" => self.take(xml, &[("SIREN", "siren")]),
             "annexes" => self.take(xml, &[("Nombre", "nombre_annexes")]),
@@ -147,7 +152,7 @@ impl Decoder {
         if key.contains("date") {
             self.date(Some(&text), key);
         } else {
-            self.reading.values.add(key, &text);
+            self.add(key, &text);
         }
         Ok(())
     }
@@ -170,20 +175,25 @@ impl Decoder {
                 _ => self.reading.values.add("type_acte", typology),
             }
         }
-        if !is_copy && !name.is_empty() && self.reading.announced.len() < MOST {
-            self.reading.announced.push(Announced { name, role });
+        if !is_copy && self.reading.announced.len() < MOST {
+            let name = self.keeper.name(&name);
+            self.reading.announced.extend(name.map(|name| Announced { name, role }));
         }
         Ok(())
     }
 
     fn take(&mut self, xml: &Xml<'_>, keys: &[(&str, &str)]) {
         for (attribute, key) in keys {
-            self.reading.values.add(key, xml.attribute(attribute).unwrap_or_default());
+            self.add(key, xml.attribute(attribute).unwrap_or_default());
         }
     }
 
     fn date(&mut self, date: Option<&str>, key: &str) {
-        self.reading.values.add(key, names::day(date.unwrap_or_default().trim()));
+        self.add(key, names::day(date.unwrap_or_default().trim()));
+    }
+
+    fn add(&mut self, key: &str, value: &str) {
+        self.keeper.add(&mut self.reading.values, key, value);
     }
 
     fn finish(mut self) -> Reading {

@@ -1,8 +1,9 @@
-//! The metadata file that Pastell drops beside the files of a document: XML, JSON or YAML, of all generations (facts A.1).
+//! The metadata file that Pastell drops beside the files of a document: XML, JSON or YAML, of all generations (facts
+//! A.1).
 //!
-//! Recognised by what it says: its name is configurable in Pastell, so a name only decides whether a text file may be read
-//! as YAML at all, because half of all prose is valid YAML. Of a key that stands twice the last value counts, in the place
-//! of the first, as in PHP.
+//! Recognised by what it says: its name is configurable in Pastell, so a name only decides whether a text file may be
+//! read as YAML at all, because half of all prose is valid YAML. Of a key that stands twice the last value counts, in
+//! the place of the first, as in PHP.
 
 mod fields;
 mod flux;
@@ -32,7 +33,8 @@ use crate::text::Text;
 pub struct Metadata {
     /// `flux/@type`: only the manifest that is fed into Pastell has it.
     pub kind: Option<String>,
-    /// Its fields in order, as written, unknown ones too: a string, or a list of strings (of files: their original names).
+    /// Its fields in order, as written, unknown ones too: a string, or a list of strings (of files: their original
+    /// names).
     pub fields: Vec<(String, Value)>,
     /// The files that it lists, field by field.
     pub files: Vec<Listed>,
@@ -53,8 +55,8 @@ pub struct Listed {
 
 /// Reads a metadata file of at most 4 MiB.
 ///
-/// `None`: it is something else. `Some(Err)`: it is one, and does not parse: it is still being written, or Pastell failed to
-/// write it (of text that is not UTF-8 PHP makes no JSON at all: the file is empty).
+/// `None`: it is something else. `Some(Err)`: it is one, and does not parse: it is still being written, or Pastell
+/// failed to write it (of text that is not UTF-8 PHP makes no JSON at all: the file is empty).
 pub fn parse(name: &str, bytes: &[u8]) -> Option<Result<Metadata, Text>> {
     let name = name.to_lowercase();
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
@@ -82,8 +84,8 @@ pub fn parse(name: &str, bytes: &[u8]) -> Option<Result<Metadata, Text>> {
 }
 
 impl Metadata {
-    /// What kind of envelope it belongs to (facts, section C). An alias says its kind when a field has its name, or when
-    /// `flux/@type` contains it; aliases of the configuration come before what is built in.
+    /// What kind of envelope it belongs to (facts, section C). An alias says its kind when a field has its name, or
+    /// when `flux/@type` contains it; aliases of the configuration come before what is built in.
     pub fn envelope_kind(&self, aliases: &[(String, EnvelopeKind)]) -> Option<EnvelopeKind> {
         let has = |key: &str| self.fields.iter().any(|(field, _)| field == key);
         let kind = self.kind.as_deref().unwrap_or_default().to_lowercase();
@@ -102,8 +104,8 @@ impl Metadata {
         is_chorus.then_some(EnvelopeKind::Chorus)
     }
 
-    /// `member` is the file that is listed: under its original name, the name that some generation of Pastell cleaned it to,
-    /// with or without what Pastell adds on a conflict, or under Pastell's own name (`<id_d>.yml_<field>_<n>`).
+    /// `member` is the file that is listed: under its original name, the name that some generation of Pastell cleaned
+    /// it to, with or without what Pastell adds on a conflict, or under Pastell's own name (`<id_d>.yml_<field>_<n>`).
     pub fn matches(&self, listed: &Listed, member: &str) -> bool {
         names::matches(listed, member)
     }
@@ -113,12 +115,13 @@ impl Metadata {
     }
 }
 
-/// What the metadata file itself tells the index: every field under its own name, labels beside the codes that are known.
+/// What the metadata file itself tells the index: every field under its own name, labels beside the codes that are
+/// known.
 ///
 /// The files that it lists are not announced here: a name alone does not find them, [`Metadata::matches`] does.
 pub fn reading(metadata: &Metadata, kind: Option<EnvelopeKind>) -> Reading {
     let mut reading = Reading::new(kind.unwrap_or(EnvelopeKind::Pastell), Role::Metadata);
-    for (field, value) in &metadata.fields {
+    for (field, value) in metadata.fields.iter().filter(|(field, _)| !field.is_empty()) {
         match value {
             Value::String(text) if field == "type_pj" => typologies(text).iter().for_each(|code| {
                 reading.values.add_again(field, code);
@@ -167,14 +170,11 @@ struct Fields {
 impl Fields {
     /// The value of a field, which is made where there is none.
     fn at(&mut self, field: &str) -> &mut Value {
-        let place = match self.places.get(field) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(field.to_owned(), self.list.len());
-                self.list.push((field.to_owned(), Value::Null));
-                self.list.len() - 1
-            }
-        };
+        let place = self.places.get(field).copied().unwrap_or_else(|| {
+            self.places.insert(field.to_owned(), self.list.len());
+            self.list.push((field.to_owned(), Value::Null));
+            self.list.len() - 1
+        });
         &mut self.list[place].1
     }
 }
@@ -207,6 +207,6 @@ fn collected(entries: Vec<(String, Field)>) -> Metadata {
 fn empty() -> Text {
     text!(
         "the metadata file is empty: it is still being written, or Pastell could not write it (text that is not UTF-8)",
-        "le fichier de métadonnées est vide : il est en cours d'écriture, ou Pastell n'a pas pu l'écrire (texte qui n'est pas en UTF-8)"
+        "le fichier de métadonnées est vide : son écriture est en cours, ou Pastell a échoué (texte qui n'est pas en UTF-8)"
     )
 }

@@ -1,15 +1,15 @@
 //! What only all messages of a deposit together tell: the unique identifier of a transmitted acte.
 //!
-//! A 1-1 knows neither department nor SIREN of its authority: its envelope does, else its file names do. The day in those
-//! names is the day of sending on some gateways, so it never counts (facts A.2).
+//! A 1-1 knows neither department nor SIREN of its authority: its envelope does, else its file names do. The day in
+//! those names is the day of sending on some gateways, so it never counts (facts A.2).
 
 use super::labels;
 use super::names;
 use crate::document::envelope::Reading;
 use crate::model::{EnvelopeKind, Role};
 
-/// Fills in `acte_unique_id`, `siren` and `departement` of the messages of one deposit; each has its member's name beside it.
-/// Where no department can be had, there is no identifier.
+/// Fills in `acte_unique_id`, `siren` and `departement` of the messages of one deposit; each has its member's name
+/// beside it. Where no department can be had, there is no identifier.
 pub fn complete(readings: &mut [(String, Reading)]) {
     let envelope = of_envelope(readings);
     let mut departments = Vec::new();

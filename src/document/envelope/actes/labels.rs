@@ -1,13 +1,13 @@
 //! Words for the codes of ACTES: natures, typologies of documents, matters, letters of a prefecture.
 //!
-//! Typologies and matters as the State's own classification returns (7-2) have them. Each prefecture may add levels below the
-//! second of its own, and typologies come and go: an unknown code stands without a word.
+//! Typologies and matters as the State's own classification returns (7-2) have them. Each prefecture may add levels
+//! below the second of its own, and typologies come and go: an unknown code stands without a word.
 
 use crate::document::envelope::values::Values;
 
 /// Puts the words beside the codes that are known.
 pub(in super::super) fn add(values: &mut Values) {
-    let keys: [(&str, fn(&str) -> Option<String>); 5] = [
+    let keys: [(&str, Label); 5] = [
         ("acte_nature", |code| Some(nature(code)?.label.to_owned())),
         ("type_acte", |code| word(TYPOLOGIES, code)),
         ("type_pj", |code| word(TYPOLOGIES, code)),
@@ -21,6 +21,9 @@ pub(in super::super) fn add(values: &mut Values) {
         }
     }
 }
+
+/// The word for a code.
+type Label = fn(&str) -> Option<String>;
 
 /// The abbreviation of a nature in `IDActe`: `DE` of 1.
 pub(super) fn abbreviation(code: &str) -> Option<&'static str> {

@@ -1,6 +1,7 @@
 //! The grammar of names in ACTES (facts A.2): `IDActe`, names of messages and of documents.
 //!
-//! Not a source of dates or kinds: gateways fill the parts of file names differently, and what is inside the XML counts.
+//! Not a source of dates or kinds: gateways fill the parts of file names differently, and what is inside the XML
+//! counts.
 
 /// An identifier: `department-SIREN-yyyymmdd-number-nature`.
 #[derive(Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ fn read(bytes: &[u8]) -> Result<Metadata, Error> {
             Event::Text(_) | Event::End => {}
             Event::Start => match (xml.path().len(), xml.local()) {
                 (1, _) => metadata.kind = xml.attribute("type").map(str::to_owned),
-                (2, "files") => field = xml.attribute("name").unwrap_or_default().to_owned(),
+                (2, "files") => xml.attribute("name").unwrap_or_default().clone_into(&mut field),
                 (3, "file") => {
                     let name = xml.attribute("content").unwrap_or_default().to_owned();
                     let original = xml.attribute("name_original").map(str::to_owned);

@@ -1,7 +1,7 @@
 //! metadata.json: a flat object of strings and lists of names, as PHP's `json_encode` writes it.
 //!
-//! Not any JSON: an object with something else inside (`histo_statut_cpp.json`, Pastell's export of a whole document) is no
-//! metadata file. What is nested is passed over without recursion, however deep.
+//! Not any JSON: an object with something else inside (`histo_statut_cpp.json`, Pastell's export of a whole document)
+//! is no metadata file. What is nested is passed over without recursion, however deep.
 
 use std::fmt;
 

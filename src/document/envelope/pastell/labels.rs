@@ -28,11 +28,11 @@ const STATUSES: &[(&str, &str)] = &[
     ("SUSPENDUE", "Suspendue"),
     ("SERVICE_FAIT", "Service fait"),
     ("MANDATEE", "Mandatée"),
-    ("MISE_A_DISPOSITION_COMPTABLE", "Mise à disposition du comptable"),
+    ("MISE_A_DISPOSITION_COMPTABLE", "Mise à disposition comptable"),
     ("COMPTABILISEE", "Comptabilisée"),
     ("MISE_EN_PAIEMENT", "Mise en paiement"),
     ("COMPLETEE", "Complétée"),
 ];
 
 /// Facts A.1: 0 stands for a PES without an acquit.
-const ACKS: &[(&str, &str)] = &[("1", "Accepté"), ("2", "Refusé")];
+const ACKS: &[(&str, &str)] = &[("1", "accepté"), ("2", "refusé")];

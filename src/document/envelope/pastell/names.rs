@@ -1,5 +1,5 @@
-//! The names under which a listed file may lie in a deposit: each generation of Pastell cleans names in its own way, and
-//! its metadata keep the names from before (facts A.1).
+//! The names under which a listed file may lie in a deposit: each generation of Pastell cleans names in its own way,
+//! and its metadata keep the names from before (facts A.1).
 //!
 //! Not a search: every way is one function from a listed name to a name on the disk.
 

@@ -65,7 +65,7 @@ fn the_index_has_every_field_under_its_own_name_and_words_for_known_codes() {
     let values = super::reading(&parsed("metadata.json", json), None).values;
     for (key, word) in [
         ("statut_cpp", "Service fait"),
-        ("etat_ack", "Refusé"),
+        ("etat_ack", "refusé"),
         ("type_reponse", "Lettre d'observations"),
         ("classification", "Urbanisme / Documents d'urbanisme"),
     ] {
@@ -237,8 +237,8 @@ fn bombs_are_refused_and_depth_costs_nothing() {
     assert!(parse("metadata.json", deep.as_bytes()).is_none());
     let doctype = "<!DOCTYPE flux [<!ENTITY a 'b'>]><flux><data name='a' value='&a;'/></flux>";
     assert!(matches!(parse("metadata.xml", doctype.as_bytes()), Some(Err(_))));
-    let many: String = (0..150_000).map(|n| format!("<data name='{n}' value=''/>")).collect();
-    assert_eq!(parsed("a.xml", format!("<flux>{many}</flux>").as_bytes()).fields.len(), 150_000);
+    let many: Vec<String> = (0..150_000).map(|n| format!("<data name='{n}' value=''/>")).collect();
+    assert_eq!(parsed("a.xml", format!("<flux>{}</flux>", many.concat()).as_bytes()).fields.len(), 150_000);
 }
 
 #[test]
@@ -255,6 +255,33 @@ fn files_have_the_roles_of_the_contract_or_their_fields_names() {
         ("histo_statut_cpp", "histo_statut_cpp"),
     ] {
         assert_eq!(role(field).as_str(), expected);
+    }
+}
+
+/// The metadata files of Pastell's own tests, which stand beside the checkout.
+#[test]
+fn real_metadata_files_say_the_same_in_every_format() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = ["../shared/samples/adullact/pastell", "../../shared/samples/adullact/pastell"];
+    let Some(folder) = places.iter().map(|place| root.join(place)).find(|place| place.is_dir()) else {
+        println!("skipped: no samples beside the checkout");
+        return;
+    };
+    let expected = json!({ "fichier": ["foo.txt"], "fichier_simple": ["bar.txt"], "toto": "Titre de mon document", "prenom": "Eric" });
+    for name in ["metadata.xml", "metadata.json", "metadata.yml", "metadata-pastell-name.xml"] {
+        let metadata = parsed(name, &std::fs::read(folder.join(name)).unwrap());
+        assert_eq!(metadata.envelope_kind(&[]), None);
+        let files: Vec<_> = metadata.files.iter().map(|file| (file.field.as_str(), file.n)).collect();
+        assert_eq!(files, [("fichier", 0), ("fichier_simple", 0)], "{name}");
+        for (file, member) in
+            [(0, "foo.txt"), (0, "aaaa.yml_fichier_0"), (1, "bar.txt"), (1, "aaaa.yml_fichier_simple_0")]
+        {
+            assert!(metadata.matches(&metadata.files[file], member), "{member} of {name}");
+            assert!(!metadata.matches(&metadata.files[1 - file], member), "{member} of {name}");
+        }
+        let reading = reading(&metadata, None);
+        assert_eq!(reading.kind, EnvelopeKind::Pastell);
+        assert_eq!(Value::Object(reading.values.into_json()), expected, "{name}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! metadata.txt: a YAML mapping, dumped by Symfony (generation 2) or copied raw from Pastell's workspace (1 and 1b).
 //!
-//! Read twice, for two reasons: a scalar is wanted as written (`007`, `1.10`, `on`), which serde gives only to who asks for
-//! a string, and what stands under a key, a scalar or a list, must be known before. Aliases are refused: Pastell writes
-//! none, and bombs are made of them.
+//! Read twice, for two reasons: a scalar is wanted as written (`007`, `1.10`, `on`), which serde gives only to who asks
+//! for a string, and what stands under a key, a scalar or a list, must be known before. Aliases are refused: Pastell
+//! writes none, and bombs are made of them.
 
 use std::fmt;
 
