@@ -80,10 +80,19 @@ fn invoices_of_chorus_pro_keep_their_properties() {
     replay("chorus", properties::chorus);
 }
 
-#[cfg(feature = "factur-x")]
 #[test]
 fn invoices_in_pdf_keep_their_properties() {
     replay("facturx", properties::facturx);
+}
+
+#[test]
+fn xml_documents_keep_their_properties() {
+    replay("xml", properties::xml);
+}
+
+#[test]
+fn pes_keep_their_properties() {
+    replay("helios", properties::helios);
 }
 
 /// Every seed as it stands, and cut short: most parsers fail at an end that they did not expect.

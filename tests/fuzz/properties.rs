@@ -4,16 +4,17 @@
 //! be said of every input stands here, expected values stand in the tests beside the code.
 
 use std::collections::BTreeSet;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use pertuis::config::ini::{Ini, fold};
 use pertuis::config::pattern::Pattern;
 use pertuis::config::{Config, Overrides, Remark, load_bytes};
+use pertuis::document::envelope::limits::{Budget, Limits as Unpacking};
 use pertuis::document::envelope::values::MOST;
-use pertuis::document::envelope::xml::sniff;
-use pertuis::document::envelope::{Reading, actes, pastell, webdelib};
+use pertuis::document::envelope::xml::{self, Completeness, Xml, sniff};
+use pertuis::document::envelope::{Error as Undecoded, Reading, actes, helios as pes, pastell, webdelib};
 use pertuis::document::header::{Fields, Head};
 use pertuis::document::mime::{Damage, Limits, PartHead, Visitor, WalkError, Walked, walk};
 use pertuis::document::names::{LONGEST, message_name, numbered, safe_name};
@@ -27,13 +28,16 @@ use pertuis::proto::pop3::replies::{Expect, Overlong as LongStatus, Replies, Ste
 use pertuis::proto::pop3::status::{Status as PopStatus, timestamp};
 use pertuis::text::{Lang, Text};
 
+use self::bodies::Bodies;
+pub(crate) use self::deposits::{archive, envelope};
+pub(crate) use self::invoices::{chorus, facturx};
+
+#[path = "bodies.rs"]
+mod bodies;
 #[path = "deposits.rs"]
 mod deposits;
 #[path = "invoices.rs"]
 mod invoices;
-
-pub(crate) use deposits::{archive, envelope};
-pub(crate) use invoices::{chorus, facturx};
 
 /// The configuration: mistakes stand inside the file, no section is lost, no secret is shown, and neither line ends
 /// nor the encoding of the file change what it says.
@@ -240,6 +244,97 @@ fn container(media_type: &str, bytes: &[u8]) {
     for leaf in &leaves.0 {
         assert!(leaf.data.len() <= bytes.len(), "part {} is larger than all there is", leaf.head.n);
         assert!(leaf.head.level > 0 || leaf.data == bytes, "the container is not what was sent");
+    }
+}
+
+/// An XML document: how it is read changes nothing, what is held of it is bounded, what its beginning and its end say of
+/// it is what its events say, and a body is the text of its element.
+pub(crate) fn xml(bytes: &[u8]) {
+    let whole = xml_events(&mut &*bytes);
+    for step in [1, 7, 1000] {
+        assert_eq!(xml_events(&mut Steps(bytes, step)), whole, "{step} bytes at a time");
+    }
+    let sniffed = xml::sniff(&mut &*bytes);
+    if let Ok(events) = &whole {
+        let root = sniffed.expect("it has no DOCTYPE").expect("it has a root");
+        assert_eq!(events.first().map(String::as_str), Some(format!("<{} {}", root.namespace, root.local).as_str()));
+    }
+    match xml::complete(&mut &*bytes) {
+        Ok(Completeness::Closed(_)) => assert!(whole.is_ok(), "{whole:?}"),
+        Ok(Completeness::Open(why)) => assert_eq!(whole, Err(why.en.into_owned())),
+        Err(error) => assert_eq!(whole, Err(error.to_string())),
+    }
+}
+
+/// One word for each event; of an error its sentence.
+fn xml_events(input: &mut dyn Read) -> Result<Vec<String>, String> {
+    let said = |error: Undecoded| {
+        if let Undecoded::Refused(text) = &error {
+            one_line(text);
+        }
+        error.to_string()
+    };
+    let (mut xml, mut seen) = (Xml::new(input).map_err(said)?, Vec::new());
+    loop {
+        let word = match xml.next().map_err(said)? {
+            xml::Event::Start => {
+                assert!(xml.path().len() <= xml::DEEPEST);
+                let word = format!("<{} {}", xml.namespace(), xml.local());
+                if seen.len() % 3 == 2 {
+                    let mut body = Vec::new();
+                    xml.body().read_to_end(&mut body).map_err(|error| said(xml::read_error(error)))?;
+                    seen.push(String::from_utf8(body).expect("text is UTF-8"));
+                }
+                word
+            }
+            xml::Event::Text(text) => {
+                assert!(text.len() <= xml::LONGEST_TEXT && !text.trim().is_empty());
+                text
+            }
+            xml::Event::End => format!(">{}", xml.local()),
+            xml::Event::Eof => return Ok(seen),
+        };
+        seen.push(word);
+    }
+}
+
+/// A PES: how it is read changes nothing, what is refused leaves nothing, and the store holds the pieces alone.
+pub(crate) fn helios(bytes: &[u8]) {
+    let whole = pes_pieces(bytes, &mut &*bytes);
+    assert_eq!(pes_pieces(bytes, &mut Steps(bytes, 1)), whole, "one byte at a time");
+    assert_eq!(pes_pieces(bytes, &mut Steps(bytes, 100)), whole, "100 bytes at a time");
+}
+
+/// The index, and name and digest of each piece; of an error its sentence.
+fn pes_pieces(bytes: &[u8], input: &mut dyn Read) -> Result<Vec<String>, String> {
+    let Ok(Some(root)) = xml::sniff(&mut &*bytes) else { return Err(String::new()) };
+    let limits = Unpacking { max_unpacked: 1 << 20, max_entries: 20, max_ratio: 100, max_depth: 8 };
+    let mut store = Bodies::new();
+    match pes::decode(input, &root, &mut store, &mut Budget::new(limits)) {
+        Ok(reading) => {
+            assert_eq!(store.len(), reading.attachments.len(), "something else is left in the store");
+            reading.warnings.iter().for_each(one_line);
+            let pieces = reading.attachments.iter().map(|piece| format!("{} {}", piece.name, piece.body.sha256));
+            let index = format!("{:?}", reading.values.into_json());
+            Ok(pieces.chain(reading.missing).chain([index]).collect())
+        }
+        Err(error) => {
+            assert_eq!(store.len(), 0, "what is refused leaves something in the store");
+            if let Undecoded::Refused(text) = &error {
+                one_line(text);
+            }
+            Err(error.to_string())
+        }
+    }
+}
+
+/// Gives so many bytes at a time.
+struct Steps<'a>(&'a [u8], usize);
+
+impl Read for Steps<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.1.min(buf.len());
+        self.0.read(&mut buf[..count])
     }
 }
 

@@ -14,7 +14,8 @@ mod file;
 #[cfg(feature = "factur-x")]
 mod syntax;
 
-#[cfg(all(test, feature = "factur-x"))]
+#[cfg(test)]
+#[cfg(feature = "factur-x")]
 mod tests;
 
 use std::path::Path;

@@ -137,7 +137,9 @@ mod tests {
             (&["12345678901234567890123456789012345678901234567890"], None),
         ] {
             let mut own = Sum::default();
-            parts.iter().for_each(|part| own.add(part));
+            for part in parts {
+                own.add(part);
+            }
             assert_eq!(own.text().as_deref(), sum, "{parts:?}");
             let is_broken = sum.is_none() && parts.iter().any(|part| !part.trim().is_empty());
             assert_eq!(own.is_broken(), is_broken, "{parts:?}");

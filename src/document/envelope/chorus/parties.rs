@@ -92,7 +92,9 @@ mod tests {
         ] {
             let mut party = Party::default();
             party.add(Says::Vat, "", vat);
-            ids.iter().for_each(|(scheme, id)| party.add(Says::Id, scheme, id));
+            for (scheme, id) in ids {
+                party.add(Says::Id, scheme, id);
+            }
             assert_eq!(party.identifier(), best, "{ids:?}");
         }
     }

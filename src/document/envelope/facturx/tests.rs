@@ -18,16 +18,16 @@ const LIMITS: Limits = Limits { max_unpacked: 64 << 20, max_entries: 10, max_rat
 /// A PDF of these objects, the first of which is number 1, with a cross-reference table.
 fn pdf(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     let mut bytes = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec();
-    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    let mut offsets = Vec::new();
     for (at, object) in objects.iter().enumerate() {
-        table += &format!("{:010} 00000 n \n", bytes.len());
+        offsets.push(format!("{:010} 00000 n \n", bytes.len()));
         bytes.extend_from_slice(format!("{} 0 obj\n", at + 1).as_bytes());
         bytes.extend_from_slice(object);
         bytes.extend_from_slice(b"\nendobj\n");
     }
     let at = bytes.len();
     let size = objects.len() + 1;
-    bytes.extend_from_slice(table.as_bytes());
+    bytes.extend_from_slice(format!("xref\n0 {size}\n0000000000 65535 f \n{}", offsets.concat()).as_bytes());
     bytes.extend_from_slice(format!("trailer\n<</Size {size} {trailer}>>\nstartxref\n{at}\n%%EOF\n").as_bytes());
     bytes
 }
