@@ -37,18 +37,16 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// What `root` begins; case and the base of the namespace do not matter, since programs differ in both.
+    /// What `root` begins; case and the namespace do not matter, since programs differ in both.
     pub fn of(root: &Root) -> Option<Self> {
-        let is_pes = root.namespace.is_empty() || root.namespace.to_ascii_lowercase().contains("pes_v2");
         match root.local.to_ascii_lowercase().as_str() {
             "pes_aller" => Some(Self::Aller),
             "pes_retour" => Some(Self::Retour),
             "pes_acquit" => Some(Self::Acquit),
             "pes_acquit_retour" => Some(Self::AcquitRetour),
-            "pes_nonacquit" | "pes_non_acquit" => Some(Self::NonAcquit),
+            "pes_nonacquit" => Some(Self::NonAcquit),
             _ => None,
         }
-        .filter(|_| is_pes || !root.namespace.starts_with("http://www.w3.org/"))
     }
 
     fn is_pes(self) -> bool {

@@ -1,3 +1,5 @@
+//! Flows of our own making in every variant; values are compared with what the index must say.
+
 use std::io::Write as _;
 
 use base64::Engine as _;

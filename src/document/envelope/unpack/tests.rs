@@ -1,3 +1,5 @@
+//! Pieces in every wrapping, damaged ones and bombs.
+
 use std::io::Write as _;
 
 use ::base64::Engine as _;

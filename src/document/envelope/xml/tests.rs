@@ -1,3 +1,5 @@
+//! The reader against documents of every form, hostile ones among them.
+
 use proptest::prelude::*;
 
 use super::*;
