@@ -116,7 +116,7 @@ impl Cycle {
             Ok(taken) => taken,
             Err(text) => {
                 let contents = Some(Contents::of_deposit(name));
-                return Ok(Entry { contents, facts, ..failed(&item.key, short, &text) });
+                return Ok(Entry { facts, contents, ..failed(&item.key, short, &text) });
             }
         };
         let stage = stage_of(&parts);
@@ -389,7 +389,7 @@ pub(super) fn counted<'a>(words: impl Iterator<Item = &'a str>) -> String {
 pub(super) fn shown(names: &[String]) -> String {
     let mut text = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
-        text.push_str(&format!(", … (+{})", names.len() - SHOWN));
+        let _ = write!(text, ", … (+{})", names.len() - SHOWN); // writing to a string never fails
     }
     text
 }

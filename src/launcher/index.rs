@@ -95,7 +95,7 @@ impl Index {
             index.kind = contents.kind.map_or(index.kind, |kind| kind.as_str().to_owned());
             index.missing.extend(contents.missing.iter().cloned());
             index.warnings.extend(contents.warnings.iter().map(|warning| warning.en.replace('\n', " ")));
-            index.metadata = contents.metadata.clone();
+            index.metadata.clone_from(&contents.metadata);
         }
         index
     }

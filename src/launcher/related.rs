@@ -1,6 +1,6 @@
 //! What an envelope is known by, and the earlier deliveries of its launcher to which it belongs: `related` of the index.
 //!
-//! Not a guess from file names: IDActe for what concerns an acte; name of the flow and code of the authority for a PES
+//! Not a guess from file names: `IDActe` for what concerns an acte; name of the flow and code of the authority for a PES
 //! and its acquit (facts, end of the table of keys, and A.3).
 
 use serde_json::{Map, Value};

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Write as _};
 
 use pertuis::document::envelope::archive::{Entry, Format, Trouble, plain, walk};
 use pertuis::document::envelope::limits::{Budget, Limits};
+use pertuis::document::envelope::store::{Body, Store as _};
 use pertuis::document::envelope::{Deposit, Error, Member, State, decode, identify};
 
 use super::bodies::Bodies;
@@ -24,10 +25,11 @@ pub(crate) fn archive(bytes: &[u8]) {
 /// A deposit of one file: it is told and decoded without a panic, twice alike; what is decoded is whole, within the limits,
 /// and all that is in the store.
 pub(crate) fn envelope(bytes: &[u8]) {
-    let outside = Bodies::new();
-    let path = outside.folder.join("deposit");
-    fs::write(&path, bytes).unwrap();
-    let member = Member { name: "deposit.xml".to_owned(), path, size: bytes.len() as u64, body: None };
+    let mut outside = Bodies::new();
+    let mut file = outside.create().unwrap();
+    file.write_all(bytes).unwrap();
+    let Body { path, size, .. } = file.finish().unwrap();
+    let member = Member { name: "deposit.xml".to_owned(), path, size, body: None };
     let deposit = Deposit { name: "deposit.xml".to_owned(), members: vec![member] };
     let identity = identify(&deposit, &LIMITS, &[]).expect("a file that can be read");
     assert_eq!(identify(&deposit, &LIMITS, &[]).expect("the same"), identity);

@@ -15,7 +15,7 @@ use crate::model::Fault;
 pub struct Relation {
     /// What it is in it.
     pub bond: Bond,
-    /// IDActe; for a PES the name of the flow and the code of the authority.
+    /// `IDActe`; for a PES the name of the flow and the code of the authority.
     pub name: String,
     /// Of an acquit: the `{key}` of the aller that it answers.
     pub answers: Option<String>,
@@ -24,7 +24,7 @@ pub struct Relation {
 /// What an item is in a relation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bond {
-    /// A message about an acte: all that have one IDActe belong together.
+    /// A message about an acte: all that have one `IDActe` belong together.
     Acte,
     /// A PES.
     Aller,

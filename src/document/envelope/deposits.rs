@@ -107,8 +107,9 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 /// A 1-1 that names `document` and `annexes`.
 pub(super) fn acte(document: &str, annexes: &[&str]) -> Vec<u8> {
     let count = annexes.len();
-    let annexes: String =
+    let annexes: Vec<String> =
         annexes.iter().map(|name| format!("<a:Annexe><a:NomFichier>{name}</a:NomFichier></a:Annexe>")).collect();
+    let annexes = annexes.concat();
     format!(
         "<a:Acte xmlns:a=\"http://www.interieur.gouv.fr/ACTES#v1.1-20040216\" a:Date=\"2024-03-18\" a:NumeroInterne=\"DEL_1\" \
          a:CodeNatureActe=\"1\"><a:Objet>Forêt</a:Objet><a:Document><a:NomFichier>{document}</a:NomFichier></a:Document>\
@@ -118,10 +119,11 @@ pub(super) fn acte(document: &str, annexes: &[&str]) -> Vec<u8> {
 }
 
 pub(super) fn actes_envelope(messages: &[&str]) -> Vec<u8> {
-    let forms: String = messages
+    let forms: Vec<String> = messages
         .iter()
         .map(|name| format!("<a:Formulaire><a:NomFichier>{name}</a:NomFichier></a:Formulaire>"))
         .collect();
+    let forms = forms.concat();
     format!(
         "<a:EnveloppeCLMISILL xmlns:a=\"http://www.interieur.gouv.fr/ACTES#v1.1-20040216\" xmlns:i=\"http://xml.insee.fr/schema\">\
          <a:Emetteur><a:IDCL i:SIREN=\"999888777\" a:Departement=\"034\"/></a:Emetteur>\

@@ -129,7 +129,9 @@ fn unpack(
     let walked = match walked {
         Ok(walked) => walked,
         Err(trouble) => {
-            bodies.iter().for_each(|(_, body)| store.discard(body));
+            for (_, body) in &bodies {
+                store.discard(body);
+            }
             return Err(trouble);
         }
     };

@@ -263,7 +263,9 @@ fn digest(leaves: &[Leaf]) -> Digest {
 fn sorted(mut digests: Vec<Digest>) -> Digest {
     digests.sort_unstable();
     let mut hasher = Sha256::new();
-    digests.iter().for_each(|digest| hasher.update(digest.0));
+    for digest in &digests {
+        hasher.update(digest.0);
+    }
     Digest(hasher.finalize().into())
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::archive::Format;
 use super::pastell::{self, Metadata};
 use super::xml::{self, Root};
-use super::{Error, chorus};
+use super::{Error, chorus, helios};
 use crate::model::{EnvelopeKind, Role};
 use crate::text;
 use crate::text::Text;
@@ -53,7 +53,7 @@ impl Family {
         if namespace.starts_with(ACTES) {
             return Some(Self::Actes);
         }
-        if PES.contains(&local.as_str()) && (namespace.is_empty() || namespace.contains(HELIOS)) {
+        if helios::Flow::of(root).is_some() {
             return Some(Self::Helios);
         }
         if chorus::Form::of(root).is_some() {
@@ -181,7 +181,3 @@ const MOST_LISTED: usize = 500;
 const NOTES: [&str; 4] = [".json", ".txt", ".yml", ".yaml"];
 /// Namespaces of ACTES, in lower case.
 const ACTES: &str = "http://www.interieur.gouv.fr/actes";
-/// Part of the namespaces of PES V2, in lower case.
-const HELIOS: &str = "/helios/pes_v2/";
-/// Roots of PES V2, in lower case.
-const PES: [&str; 5] = ["pes_aller", "pes_acquit", "pes_nonacquit", "pes_retour", "pes_acquit_retour"];

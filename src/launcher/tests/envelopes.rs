@@ -208,7 +208,7 @@ async fn what_changes_while_it_is_read_is_taken_by_a_later_cycle() {
         let (bench, drop) = bench(|_| {});
         let deposits = vec![acte(&drop, "d", "DEL_1", "x")];
         let mut source = Drop { deposits, change: (change == "plan.pdf").then_some(change), ..Drop::default() };
-        let expected = if change == "plan.pdf" { 0 } else { 1 };
+        let expected = u64::from(change != "plan.pdf");
         let report = run(&bench, &mut source).await;
         assert_eq!((report.items.found, report.items.delivered), (expected, expected), "{report:?}");
         assert_eq!(names(&bench.staging()), ["generation"]);

@@ -7,7 +7,9 @@ use super::super::limits::Limits;
 use super::*;
 
 /// All entries.
-fn walked(bytes: &[u8], limits: Limits) -> Result<(Vec<(String, Vec<u8>)>, Walked), Trouble> {
+type Entries = Vec<(String, Vec<u8>)>;
+
+fn walked(bytes: &[u8], limits: Limits) -> Result<(Entries, Walked), Trouble> {
     let mut entries = Vec::new();
     let budget = RefCell::new(Budget::new(limits));
     let format = Format::of(&bytes[..bytes.len().min(65536)]).expect("an archive");
@@ -130,7 +132,7 @@ fn equal_names_are_all_kept() {
 
 #[test]
 fn an_archive_cut_anywhere_is_broken_or_open_and_never_whole() {
-    let noise: Vec<u8> = (0..20_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..20_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     let files: &[(&str, &[u8])] = &[("a.bin", &noise), ("b.bin", &noise[..7000])];
     let tar = tar(files);
     for bytes in [zip(files), gzip(&tar), gzip(&noise)] {

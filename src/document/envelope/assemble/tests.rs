@@ -153,7 +153,7 @@ fn a_pes_comes_with_its_pieces_and_what_stands_twice_comes_once() {
             (envelope.kind, listing(&envelope)),
             (EnvelopeKind::Helios, pairs(&[("p.xml", "pes"), ("Facture 1.pdf", "attachment")]))
         );
-        assert_eq!(fs_bytes(&deposit, &envelope), Some(pes.clone()));
+        assert_eq!(fs_bytes(&deposit, &envelope), pes);
     }
     let files: &[(&str, &[u8])] = &[("p.xml", &pes), ("Facture 1.pdf", PDF), ("other.pdf", PDF)];
     let envelope = decoded(&drop.directory("d", files)).unwrap();
@@ -163,11 +163,11 @@ fn a_pes_comes_with_its_pieces_and_what_stands_twice_comes_once() {
     );
 }
 
-/// The bytes of a loose file, unless it is an archive.
-fn fs_bytes(deposit: &Deposit, envelope: &Envelope) -> Option<Vec<u8>> {
+/// The bytes of a loose file, unpacked where it is an archive.
+fn fs_bytes(deposit: &Deposit, envelope: &Envelope) -> Vec<u8> {
     let size = envelope.files[0].body.size;
     let bytes = fs::read(&deposit.members[0].path).unwrap();
-    if bytes.len() as u64 == size { Some(bytes) } else { Some(inflated(&deposit.members[0].path)) }
+    if bytes.len() as u64 == size { bytes } else { inflated(&deposit.members[0].path) }
 }
 
 fn inflated(path: &Path) -> Vec<u8> {
@@ -326,7 +326,7 @@ fn every_real_file_is_decoded_and_complete() {
         for entry in fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() || name.ends_with(".pdf") {
+            if path.is_dir() || path.extension().is_some_and(|extension| extension == "pdf") {
                 continue;
             }
             let size = fs::metadata(&path).unwrap().len();
