@@ -212,7 +212,7 @@ pub fn is_marker(name: &str, end_marker: Option<&str>) -> bool {
 pub fn is_junk(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let ends = |ending: &&str| name.ends_with(*ending);
-    name.starts_with('.') || name == "thumbs.db" || name == "__macosx" || JUNK_ENDINGS.iter().any(|ending| ends(ending))
+    name.starts_with('.') || name == "thumbs.db" || name == "__macosx" || JUNK_ENDINGS.iter().any(ends)
 }
 
 /// The end markers of Pastell's connectors (facts, A.1: generation 1b and 2).
