@@ -1,7 +1,8 @@
 //! What must hold for invoices: documents of Chorus Pro, and PDF files with an XML inside.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
 use pertuis::document::envelope::limits::{Budget, Limits};
 use pertuis::document::envelope::store::Store as _;
@@ -41,7 +42,8 @@ fn reading(input: &mut dyn Read, bytes: &[u8]) -> Option<String> {
     for file in &attachments {
         assert!(!file.name.is_empty());
         assert_eq!(fs::metadata(&file.body.path).unwrap().len(), file.body.size);
-        told += &format!(" {:?} {:?} {} {:?}", file.name, file.role, file.readable, fs::read(&file.body.path).unwrap());
+        let content = fs::read(&file.body.path).unwrap();
+        write!(told, " {:?} {:?} {} {content:?}", file.name, file.role, file.readable).unwrap();
     }
     Some(told)
 }
