@@ -1,3 +1,5 @@
+//! Tests of archives: every format, hostile entries, cuts and bombs.
+
 use std::io::Cursor;
 
 use proptest::prelude::*;

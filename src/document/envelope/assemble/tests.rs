@@ -1,3 +1,5 @@
+//! Tests of whole deposits: files, roles, order, what is missing, what is refused; real files where they are at hand.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,3 +1,5 @@
+//! Tests of identities: one for equal contents, kinds, what may still grow.
+
 use super::super::deposits::*;
 use super::*;
 
