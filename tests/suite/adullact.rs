@@ -465,8 +465,8 @@ fn real_envelopes_are_recognised_as_what_they_are() {
         let mut count = 0;
         for (n, file) in files(&root.join(kind)).into_iter().enumerate() {
             let name = format!("{n} {}", file.file_name().unwrap().to_string_lossy());
-            count += usize::from(!name.ends_with(".pdf"));
-            if !name.ends_with(".pdf") {
+            if file.extension().is_some_and(|extension| extension != "pdf") {
+                count += 1;
                 fs::copy(&file, site.path("drop").join(name)).unwrap();
             }
         }

@@ -67,7 +67,9 @@ impl Made {
             [(name, content)] if name.is_empty() => fs::write(&path, content).unwrap(),
             files => {
                 fs::create_dir_all(&path).unwrap();
-                files.iter().for_each(|(name, content)| fs::write(path.join(name), content).unwrap());
+                for (name, content) in files {
+                    fs::write(path.join(name), content).unwrap();
+                }
             }
         }
         path
@@ -132,7 +134,7 @@ fn actes(n: u64, size: usize) -> Made {
     Made { name, files: vec![(String::new(), tar_gz(&files))], documents }
 }
 
-/// A PES_Aller of one mandate with these pieces.
+/// A `PES_Aller` of one mandate with these pieces.
 pub(crate) fn pes(n: u64, pieces: &[Vec<u8>]) -> Vec<u8> {
     let mut xml = format!(
         r#"<?xml version="1.0" encoding="ISO-8859-1"?>
