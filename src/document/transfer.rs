@@ -1,8 +1,11 @@
 //! Content transfer encodings (RFC 2045, 6), decoded as the bytes come.
 //!
 //! Not a validator: mail is damaged in many ways, so everything that can be decoded is, and [`Damage`] says that
-//! something was not. Each decoder gives the same result however its input is cut. The `base64` crate is of no use
-//! here: its streaming decoder refuses line breaks.
+//! something was not. Each decoder gives the same result however its input is cut. The `base64` crate decodes lines that
+//! are in order; its streaming decoder refuses line breaks.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::mime::Damage;
 
@@ -96,22 +99,14 @@ impl Base64 {
     }
 }
 
-/// Decodes the groups of four at the start of `bytes` that have nothing but the alphabet; how many bytes these are.
+/// Decodes the groups of four in a line of `bytes` that has nothing but the alphabet; how many bytes these are. A line that
+/// has anything else is left to the careful way.
 fn groups(bytes: &[u8], out: &mut Vec<u8>) -> usize {
-    let start = out.len();
-    out.resize(start + bytes.len() / 4 * 3, 0);
-    let mut done = 0;
-    for (group, place) in bytes.chunks_exact(4).zip(out[start..].chunks_exact_mut(3)) {
-        let [a, b, c, d] = [group[0], group[1], group[2], group[3]].map(|byte| SEXTET[usize::from(byte)]);
-        if (a | b | c | d) & 0x80 != 0 {
-            break;
-        }
-        let bits = u32::from(a) << 18 | u32::from(b) << 12 | u32::from(c) << 6 | u32::from(d);
-        place.copy_from_slice(&bits.to_be_bytes()[1..]);
-        done += 1;
-    }
-    out.truncate(start + done * 3);
-    done * 4
+    let (start, whole) = (out.len(), bytes.trim_ascii_end().len() & !3);
+    out.resize(start + whole / 4 * 3, 0);
+    let decoded = STANDARD_NO_PAD.decode_slice(&bytes[..whole], &mut out[start..]).ok();
+    out.truncate(start + decoded.unwrap_or(0));
+    if decoded.is_some() { whole } else { 0 }
 }
 
 /// Quoted-printable: blanks at the end of a line are dropped (rule 3), `=` at the end of a line joins it with the next

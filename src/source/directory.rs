@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
+use super::outlet::Outlet;
 use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::config::Launcher;
 use crate::config::launcher::Since;
@@ -161,7 +161,7 @@ impl Source for Directory {
         Ok(batch.iter().filter_map(|item| Some((item.key.clone(), fingerprint(&item.key)?))).collect())
     }
 
-    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: Outlet) -> Result<(), SourceError> {
         for item in batch {
             let fetched = Fetched { key: item.key.clone(), content: Ok(content(&item.key)) };
             if out.send(fetched).await.is_err() {

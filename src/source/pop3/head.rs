@@ -74,7 +74,7 @@ fn blank_line(block: &[u8], from: usize) -> Option<usize> {
         }
     }
     let mut at = from;
-    while let Some(next) = block[at..].iter().position(|&byte| byte == b'\n') {
+    while let Some(next) = memchr::memchr(b'\n', &block[at..]) {
         at += next + 1;
         match &block[at..] {
             [b'\n', ..] => return Some(at + 1),

@@ -18,7 +18,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use self::head::HeadReader;
 use self::key::{Key, Memory, account_of};
@@ -32,6 +31,7 @@ use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::oauth::Resource;
 use crate::proto::pop3::status::Status;
 use crate::source::bearer::{self, Bearer};
+use crate::source::outlet::Outlet;
 use crate::source::trouble::{connection, other_account, spool_fault};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
@@ -83,7 +83,7 @@ impl Pop3 {
 
     /// The session, logged in.
     async fn connected(&mut self) -> Result<&mut Session, SourceError> {
-        let session = match self.session.take() {
+        let session = match self.session.take().filter(|session| !session.quitting) {
             Some(session) => session,
             // its marks are lost: a new session would end well and delete nothing of it
             None if self.marked => return Err(self.lost()),
@@ -162,13 +162,9 @@ impl Pop3 {
     }
 
     /// Answers false where nobody wants the rest.
-    async fn try_fetch(
-        &mut self,
-        batch: &[Item],
-        spool: &Spool,
-        out: &mpsc::Sender<Fetched>,
-    ) -> Result<bool, SourceError> {
+    async fn try_fetch(&mut self, batch: &[Item], spool: &Spool, out: &Outlet) -> Result<bool, SourceError> {
         let (account, limit) = (self.account(), self.launcher.max_size);
+        let changes_nothing = self.changes_nothing();
         let session = self.session().await?;
         let mut wanted = session.numbers_of(batch.iter().map(|item| &item.key));
         let known: HashSet<&ItemKey> = wanted.values().collect();
@@ -180,6 +176,9 @@ impl Pop3 {
         }
         let (asked, mut failed) = (wanted.len(), Vec::new());
         let mut window = Window::new(session, Verb::Retr, wanted.keys().copied().collect::<Vec<_>>());
+        if changes_nothing {
+            (window, session.quitting) = window.quitting();
+        }
         while let Some((number, status)) = window.next(&mut session.wire).await? {
             let Some(key) = wanted.remove(&number) else { continue };
             if !status.is_ok() {
@@ -242,6 +241,12 @@ impl Pop3 {
             None if marked => Err(self.lost()),
             None => Ok(()),
         }
+    }
+
+    /// Nothing will be deleted in this session: it may end with its last message.
+    fn changes_nothing(&self) -> bool {
+        let Launcher { after, after_empty, .. } = &self.launcher;
+        *after == Disposition::Leave && *after_empty == Disposition::Leave
     }
 
     fn lost(&self) -> SourceError {
@@ -336,7 +341,7 @@ impl Session {
     /// QUIT. What was marked is deleted only where the server says so (RFC 1939, 6: "some deleted messages not
     /// removed"); else nothing depends on it, and trouble is not told.
     async fn close(mut self) -> Result<(), SourceError> {
-        let status = self.wire.command("QUIT").await;
+        let status = if self.quitting { self.wire.status().await } else { self.wire.command("QUIT").await };
         if self.deleted.is_empty() {
             return Ok(());
         }
@@ -374,7 +379,7 @@ impl Source for Pop3 {
         self.call(async |pop3| pop3.try_identify(batch).await).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         self.call(async |pop3| {
             if !pop3.try_fetch(batch, spool, &out).await? {
                 // bodies that nobody takes are still on their way: this connection cannot be used any more
