@@ -55,6 +55,27 @@ fn header_blocks_keep_their_properties() {
     replay("header", properties::header);
 }
 
+#[test]
+fn archives_keep_their_properties() {
+    replay("archive", properties::archive);
+}
+
+#[test]
+fn deposits_keep_their_properties() {
+    replay("envelope", properties::envelope);
+}
+
+#[test]
+fn invoices_of_chorus_pro_keep_their_properties() {
+    replay("chorus", properties::chorus);
+}
+
+#[cfg(feature = "factur-x")]
+#[test]
+fn invoices_in_pdf_keep_their_properties() {
+    replay("facturx", properties::facturx);
+}
+
 /// Every seed as it stands, and cut short: most parsers fail at an end that they did not expect.
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);

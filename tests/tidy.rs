@@ -95,7 +95,7 @@ fn the_sample_files_load() {
 
 #[test]
 fn the_samples_of_the_documents_load() {
-    let documents = ["README", "docs/microsoft365", "docs/google"];
+    let documents = ["README", "docs/microsoft365", "docs/google", "docs/adullact"];
     for name in documents.iter().flat_map(|name| [format!("{name}.md"), format!("{name}.fr.md")]) {
         let text = text(&root().join(&name));
         let samples: Vec<&str> = text.split("```ini\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
@@ -237,7 +237,8 @@ fn root() -> PathBuf {
 }
 
 /// The files of `conf/`.
-const SAMPLES: [&str; 7] = ["wiki", "gmail-imap", "gmail-oauth", "microsoft365", "pop3", "directory", "surveillance"];
+const SAMPLES: [&str; 8] =
+    ["wiki", "gmail-imap", "gmail-oauth", "microsoft365", "pop3", "directory", "adullact", "surveillance"];
 
 /// What `docs/` holds: the command that prints it, the locale, the file.
 const DOCUMENTS: [(&str, &str, &str); 4] = [

@@ -66,11 +66,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: LedgerCommand,
     },
-    /// Decode one mail or envelope into a directory: not in this version
+    /// Take one mail or envelope apart into a directory, with its index (index.json)
     Decode {
-        /// The .eml or envelope
+        /// A .eml (its attachments are taken), an Actes, Helios, Chorus or Pastell envelope, or the directory of one
         path: PathBuf,
-        /// The directory
+        /// The directory; made when it is missing, nothing in it is replaced
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
@@ -255,8 +255,11 @@ const FRENCH: &[French] = &[
     ("ledger", "Ce qui a été livré, ce qui est en quarantaine", &[]),
     (
         "decode",
-        "Décoder un courriel ou une enveloppe dans un répertoire : pas dans cette version",
-        &[("path", "Le .eml ou l'enveloppe"), ("to", "Le répertoire")],
+        "Ouvrir un courriel ou une enveloppe dans un répertoire, avec son index (index.json)",
+        &[
+            ("path", "Un .eml (ses pièces jointes), une enveloppe Actes, Helios, Chorus ou Pastell, ou son répertoire"),
+            ("to", "Le répertoire ; créé s'il manque, rien n'y est remplacé"),
+        ],
     ),
     (
         "filter",

@@ -5,6 +5,7 @@
 
 mod args;
 mod check;
+pub mod decode;
 mod documents;
 pub mod fetch;
 pub mod filter;
@@ -181,7 +182,7 @@ fn command(args: Args, console: &mut Console<'_>) -> io::Result<u8> {
         Command::Login { name, forget } => with_config(&source, console, |config, events, console| {
             login::run(config, (&name, forget), events, console.lang, console.out, console.err)
         }),
-        Command::Decode { .. } => later("decode", console),
+        Command::Decode { path, to } => decode::run(&path, &to, console.lang, console.out, console.err),
         Command::Man => documents::man(console),
         Command::Sample => documents::sample(console),
         Command::Options => documents::options(console),
@@ -208,11 +209,6 @@ fn collect() -> (Events, mpsc::Receiver<Event>) {
     (Events::to(move |event| drop(sender.send(event))), receiver)
 }
 
-fn later(command: &str, console: &mut Console<'_>) -> io::Result<u8> {
-    let text = text!("`pertuis {command}`: not in this version", "`pertuis {command}` : pas dans cette version");
-    console.complain(&text).map(|()| USAGE)
-}
-
 fn default_file() -> PathBuf {
     let named = std::env::var_os("PERTUIS_CONFIG").filter(|name| !name.is_empty());
     named.map_or_else(system_file, PathBuf::from)
@@ -231,7 +227,6 @@ fn system_file() -> PathBuf {
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
-const USAGE: u8 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -244,10 +239,11 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_later_versions_say_so() {
-        let (code, out, err) = run(&["pertuis", "decode", "x", "--to", "y"]);
-        assert_eq!((code, out.as_str()), (2, ""));
-        assert!(err.contains("decode"), "{err}");
+    fn decoding_needs_no_configuration_and_a_place_to_write_to() {
+        let (code, out, err) = run(&["pertuis", "-c", "no-such.ini", "decode", "no-such.eml", "--to", "no-such"]);
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(err.contains("no-such.eml"), "{err}");
+        assert_eq!(run(&["pertuis", "decode", "x"]).0, 2);
     }
 
     #[test]

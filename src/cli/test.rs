@@ -123,7 +123,7 @@ impl Walk<'_> {
     /// Login and folder.
     async fn mailbox(&mut self, env: &Env) -> io::Result<()> {
         let mut source = launcher::source_to_test(&self.launcher, env);
-        if self.launcher.kind != Kind::Directory {
+        if !self.launcher.kind.is_dropped() {
             let login = limited(async { source.login().await.map_err(|error| error.fault().clone()) }).await;
             let account = Text::same(self.launcher.account.clone().unwrap_or_default());
             if !self.step(text!("login", "identification"), login.map(|()| account))? {
@@ -131,12 +131,11 @@ impl Walk<'_> {
             }
         }
         let count = limited(async { source.count().await.map_err(|error| error.fault().clone()) }).await;
-        let (folder, directory) = (self.launcher.source.clone(), self.launcher.kind == Kind::Directory);
-        let found = |count: u64| {
-            if directory {
-                return text!("{folder}: {count} file(s)", "{folder} : {count} fichier(s)");
-            }
-            text!("{folder}: {count} message(s)", "{folder} : {count} message(s)")
+        let (folder, kind) = (self.launcher.source.clone(), self.launcher.kind);
+        let found = |count: u64| match kind {
+            Kind::Directory => text!("{folder}: {count} file(s)", "{folder} : {count} fichier(s)"),
+            Kind::Adullact => text!("{folder}: {count} envelope(s)", "{folder} : {count} enveloppe(s)"),
+            _ => text!("{folder}: {count} message(s)", "{folder} : {count} message(s)"),
         };
         self.step(text!("folder", "dossier"), count.map(found))?;
         close(source).await;

@@ -6,7 +6,7 @@ use super::global::{Defaults, Global, default_state};
 use super::launcher::{quarantine_below, staging_beside};
 use super::option::{self, Level, Row};
 use super::section::{Options, Report, acts};
-use super::{Check, Place, trust, value};
+use super::{Check, Place, adullact, trust, value};
 use crate::model::ServiceName;
 
 /// One effective value.
@@ -62,7 +62,10 @@ fn default_of(row: &Row, options: &Options, global: &Global) -> String {
         ("quarantine", _) => quarantine_below(&global.state).display().to_string(),
         ("debug", Level::Tunnel) => global.debug.as_str().to_owned(),
         ("source", Level::Mail) => "INBOX".to_owned(),
-        ("max_size", Level::Directory) => "4G".to_owned(),
+        ("max_size", Level::Directory | Level::Adullact) => "4G".to_owned(),
+        ("name", Level::Adullact) => adullact::template(options).to_string(),
+        ("index", Level::Adullact) => "json".to_owned(),
+        ("envelope", _) => adullact::envelope(options).iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "),
         ("max_size", _) => "150M".to_owned(),
         _ => row.default.to_owned(),
     }

@@ -13,8 +13,8 @@ use super::pattern::Pattern;
 use super::schedule::Interval;
 use super::section::{Options, Report};
 use super::template::Template;
-use super::{Address, Places, Trust, ini, trust, value};
-use crate::model::{Disposition, ServiceName};
+use super::{Address, Places, Trust, adullact, ini, trust, value};
+use crate::model::{Disposition, EnvelopeKind, ServiceName};
 use crate::secret::Secret;
 use crate::text;
 use crate::text::Text;
@@ -111,6 +111,16 @@ pub struct Launcher {
     pub quarantine: Option<PathBuf>,
     /// `settle`.
     pub settle: Duration,
+    /// `envelope`: the kinds that are taken, all where none is written.
+    pub envelope: Vec<EnvelopeKind>,
+    /// What has no kind is taken too: this is the first launcher of the file on its directory. Of adullact alone.
+    pub takes_unknown: bool,
+    /// `alias`: further words for kinds, in their order.
+    pub alias: Vec<(String, EnvelopeKind)>,
+    /// `end_marker`: a name besides the known ones.
+    pub end_marker: Option<String>,
+    /// `max_ratio`: bytes that may come out of each byte of an archive.
+    pub max_ratio: u64,
 }
 
 /// The kinds of launcher.
@@ -122,17 +132,25 @@ pub enum Kind {
     Pop3,
     /// `o365`: Microsoft 365, through Microsoft Graph.
     O365,
+    /// `adullact`: envelopes that are dropped into a directory.
+    Adullact,
     /// `directory` (`repertoire`).
     Directory,
 }
 
 impl Kind {
+    /// Whether its `source` is a directory into which others drop files.
+    pub fn is_dropped(self) -> bool {
+        matches!(self, Self::Directory | Self::Adullact)
+    }
+
     /// The word of the contract, also the index's `source`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
             Self::O365 => "o365",
+            Self::Adullact => "adullact",
             Self::Directory => "directory",
         }
     }
@@ -294,9 +312,9 @@ impl Launcher {
             max_depth: options.get("max_depth", value::at_least_one).unwrap_or(DEPTH),
             deliver: options.get("deliver", value::path).unwrap_or_default(),
             staging: options.get("staging", value::path),
-            template: options.get("name", Template::document).unwrap_or_else(Template::own_name),
+            template: template(options, kind),
             folder: folder(options),
-            index: index(options),
+            index: index(options, kind),
             after: after(options, "after", kind, report),
             after_empty: after(options, "after_empty", kind, report),
             keep: options.get("keep", value::duration).unwrap_or_default(),
@@ -307,6 +325,11 @@ impl Launcher {
             alert_after: options.get("alert_after", value::duration).unwrap_or(ALERT_AFTER),
             quarantine: options.get("quarantine", value::path),
             settle: options.get("settle", value::duration).unwrap_or(SETTLE),
+            envelope: adullact::envelope(options),
+            takes_unknown: false, // only all launchers together tell
+            alias: options.list("alias", value::alias),
+            end_marker: options.get("end_marker", value::file_name),
+            max_ratio: adullact::max_ratio(options),
             server,
         };
         launcher.check(options, report);
@@ -397,7 +420,7 @@ impl Launcher {
         for (name, _) in own.iter().filter(|(_, path)| path.is_some_and(inside)) {
             report.mistake(options.place_of(name), inside_deliver(options.written(name), options.written("deliver")));
         }
-        if self.kind != Kind::Directory {
+        if !self.kind.is_dropped() {
             return;
         }
         let source = Path::new(&self.source);
@@ -408,6 +431,9 @@ impl Launcher {
             if matches!(what, Disposition::Move(to) if Path::new(to).starts_with(source)) {
                 report.mistake(options.place_of(name), moved_inside(options.written(name), options.written("source")));
             }
+        }
+        if self.kind == Kind::Adullact {
+            adullact::check_directories(self, options, report);
         }
     }
 }
@@ -432,6 +458,7 @@ fn auth(options: &Options) -> Auth {
 fn kind(options: &Options) -> Kind {
     match word(options, "launcher").as_deref() {
         _ if options.level == Level::Directory => Kind::Directory,
+        _ if options.level == Level::Adullact => Kind::Adullact,
         Some("pop3" | "pop") => Kind::Pop3,
         Some("o365") => Kind::O365,
         _ => Kind::Imap,
@@ -468,8 +495,16 @@ fn folder(options: &Options) -> Option<Template> {
     grouped.then(|| options.get("folder_name", Template::folder).unwrap_or_else(Template::key))
 }
 
-fn index(options: &Options) -> Index {
+fn template(options: &Options, kind: Kind) -> Template {
+    match kind {
+        Kind::Adullact => adullact::template(options),
+        _ => options.get("name", Template::document).unwrap_or_else(Template::own_name),
+    }
+}
+
+fn index(options: &Options, kind: Kind) -> Index {
     match word(options, "index").as_deref() {
+        None if kind == Kind::Adullact => Index::Json,
         Some("json") => Index::Json,
         Some("xml") => Index::Xml,
         Some("csv") => Index::Csv,
@@ -489,7 +524,7 @@ fn alert(options: &Options) -> Vec<Alert> {
 fn source(options: &Options, kind: Kind) -> String {
     match kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => options.text("source").unwrap_or(INBOX).to_owned(),
-        Kind::Directory => {
+        Kind::Directory | Kind::Adullact => {
             let path = options.get("source", value::path).unwrap_or_default();
             path.to_string_lossy().into_owned()
         }
@@ -514,13 +549,15 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
     let Some(wanted) = options.get(name, value::after) else { return Disposition::Leave };
     let inherited = options.last(name).is_some_and(|entry| entry.inherited);
     match (kind, wanted.clone()) {
-        (Kind::Directory, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
+        (Kind::Directory | Kind::Adullact, Disposition::Seen | Disposition::Flag | Disposition::Category(_)) => {
             if !inherited {
                 report.mistake(options.place_of(name), not_for_directories(options.written(name)));
             }
             Disposition::Leave
         }
-        (Kind::Directory, Disposition::Move(to)) if inherited && !Path::new(&to).is_absolute() => Disposition::Leave,
+        (Kind::Directory | Kind::Adullact, Disposition::Move(to)) if inherited && !Path::new(&to).is_absolute() => {
+            Disposition::Leave
+        }
         (Kind::Pop3, Disposition::Leave | Disposition::Delete) => wanted,
         (Kind::Pop3, _) => {
             if !inherited {
@@ -528,7 +565,7 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
             }
             Disposition::Leave
         }
-        (Kind::Directory, Disposition::Move(to)) => {
+        (Kind::Directory | Kind::Adullact, Disposition::Move(to)) => {
             Disposition::Move(value::path(&to).unwrap_or_default().to_string_lossy().into_owned())
         }
         (Kind::Imap, Disposition::Category(_)) => {
@@ -537,7 +574,7 @@ fn after(options: &Options, name: &str, kind: Kind, report: &mut Report) -> Disp
             }
             Disposition::Leave
         }
-        (Kind::Imap | Kind::O365 | Kind::Directory, wanted) => wanted,
+        (Kind::Imap | Kind::O365 | Kind::Directory | Kind::Adullact, wanted) => wanted,
     }
 }
 
@@ -546,7 +583,7 @@ fn check_required(options: &Options, kind: Kind, report: &mut Report) -> bool {
         Kind::Imap | Kind::Pop3 if auth(options).is_oauth() => &["server", "account", "deliver"],
         Kind::Imap | Kind::Pop3 => &["server", "account", "password", "deliver"],
         Kind::O365 => &["deliver"],
-        Kind::Directory => &["source", "deliver"],
+        Kind::Directory | Kind::Adullact => &["source", "deliver"],
     };
     if options.is_kind_unknown() {
         return false;
@@ -576,7 +613,7 @@ pub fn quarantine_below(state: &Path) -> PathBuf {
 fn largest(kind: Kind) -> u64 {
     match kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => 150 << 20,
-        Kind::Directory => 4 << 30,
+        Kind::Directory | Kind::Adullact => 4 << 30,
     }
 }
 

@@ -142,11 +142,15 @@ fn places(row: &Row, lang: Lang) -> String {
     if has(Level::Tunnel) {
         words.push(say(lang, ("tunnel", "tunnel")));
     }
-    match (has(Level::Mail), has(Level::Directory)) {
-        (true, true) => words.push(say(lang, ("launcher", "lanceur"))),
-        (true, false) => words.push(say(lang, ("mail launcher", "lanceur de courrier"))),
-        (false, true) => words.push(say(lang, ("directory launcher", "lanceur de répertoire"))),
-        (false, false) => {}
+    let launchers = [
+        (Level::Mail, ("mail launcher", "lanceur de courrier")),
+        (Level::Directory, ("directory launcher", "lanceur de répertoire")),
+        (Level::Adullact, ("adullact launcher", "lanceur adullact")),
+    ];
+    if launchers.iter().all(|(level, _)| has(*level)) {
+        words.push(say(lang, ("launcher", "lanceur")));
+    } else {
+        words.extend(launchers.into_iter().filter(|(level, _)| has(*level)).map(|(_, name)| say(lang, name)));
     }
     words.join(", ")
 }
@@ -295,6 +299,20 @@ const SAMPLE: &[Shown] = &[
         ],
         own: &[],
     },
+    Shown {
+        level: Level::Adullact,
+        title: (
+            "A launcher that takes the envelopes of Actes, Helios and Chorus Pro that Pastell drops (docs/adullact.md).",
+            "Un lanceur qui prend les enveloppes Actes, Helios et Chorus Pro que Pastell dépose (docs/adullact.fr.md).",
+        ),
+        header: "actes",
+        lead: &[
+            ("launcher = adullact", "lanceur = adullact"),
+            ("source = /srv/depot", "chemin_source = /srv/depot"),
+            ("deliver = /srv/ezged/ocr/wait", "livrer = /srv/ezged/ocr/wait"),
+        ],
+        own: &[],
+    },
 ];
 
 const MAN: &[(Level, (&str, &str))] = &[
@@ -302,6 +320,7 @@ const MAN: &[(Level, (&str, &str))] = &[
     (Level::Tunnel, ("Tunnels", "Tunnels")),
     (Level::Mail, ("Launchers", "Lanceurs")),
     (Level::Directory, ("Launchers of directories", "Lanceurs de répertoire")),
+    (Level::Adullact, ("Launchers of envelopes", "Lanceurs d'enveloppes")),
 ];
 
 #[cfg(test)]
@@ -327,7 +346,7 @@ mod tests {
             let config = config.unwrap_or_else(|mistakes| {
                 panic!("{:?}", mistakes.iter().map(|mistake| mistake.line(lang)).collect::<Vec<_>>())
             });
-            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 4));
+            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 5));
         }
     }
 

@@ -5,6 +5,7 @@
 //! again. The one table of options ([`option`]) is where names, aliases, types, defaults, documentation and
 //! conversion live; help, man page section and sample ini are made from it.
 
+mod adullact;
 mod decode;
 pub mod explain;
 pub mod global;
@@ -166,6 +167,7 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
         report.mistake(&preamble.place, no_section());
     }
     section::compare(&tunnels, &launchers, &mut report);
+    adullact::share(&mut launchers, &mut report);
     let Report { mistakes, warnings } = report.sorted();
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let config = Config { path, global, tunnels, launchers, warnings, explained };

@@ -57,6 +57,8 @@ pub enum Level {
     Mail,
     /// In a launcher that reads a directory.
     Directory,
+    /// In a launcher that takes envelopes.
+    Adullact,
 }
 
 /// What becomes of an option.
@@ -133,6 +135,12 @@ pub enum Kind {
     Since,
     /// See [`value::after`].
     After,
+    /// See [`value::envelope`].
+    Envelope,
+    /// See [`value::alias`].
+    Alias,
+    /// See [`value::file_name`].
+    FileName,
     /// See [`value::debug`].
     Debug,
     /// See [`value::socket`].
@@ -317,6 +325,9 @@ impl Kind {
             Self::Search => check(super::pattern::Pattern::parse(value)),
             Self::Since => check(value::since(value)),
             Self::After => check(value::after(value)),
+            Self::Envelope => check(value::envelope(value)),
+            Self::Alias => check(value::alias(value)),
+            Self::FileName => check(value::file_name(value)),
             Self::Debug => check(value::debug(value, global)),
             Self::Socket => match value::socket(value) {
                 Ok(Ok(_)) => Verdict::Fine,
@@ -472,7 +483,7 @@ mod tests {
     #[test]
     fn names_and_aliases_are_unique_once_folded() {
         let mut seen = HashSet::new();
-        for level in [Level::Global, Level::Tunnel, Level::Mail, Level::Directory] {
+        for level in [Level::Global, Level::Tunnel, Level::Mail, Level::Directory, Level::Adullact] {
             for name in ROWS.iter().filter(|row| row.is_for(level)).flat_map(names) {
                 assert!(name.is_ascii() && is_named(name, &fold(name)), "{name}");
                 assert!(seen.insert((level as u8, fold(name))), "{name} stands twice in the table");

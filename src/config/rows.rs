@@ -3,7 +3,7 @@
 //! Not code: one row for each option, in the order of the manual. Classes of stunnel's options and their reasons:
 //! stunnel 5.75's manual and what rustls offers.
 
-use super::option::Level::{Directory, Global, Mail, Tunnel};
+use super::option::Level::{Adullact, Directory, Global, Mail, Tunnel};
 use super::option::{Fate, Kind, Level, Row, Status, Words};
 
 impl Row {
@@ -55,10 +55,13 @@ impl Row {
 const G: &[Level] = &[Global];
 const T: &[Level] = &[Tunnel];
 const M: &[Level] = &[Mail];
-const D: &[Level] = &[Directory];
-const L: &[Level] = &[Mail, Directory];
+const A: &[Level] = &[Adullact];
+const L: &[Level] = &[Mail, Directory, Adullact];
+const MD: &[Level] = &[Mail, Directory];
+const MA: &[Level] = &[Mail, Adullact];
+const DA: &[Level] = &[Directory, Adullact];
 const GT: &[Level] = &[Global, Tunnel];
-const GL: &[Level] = &[Global, Mail, Directory];
+const GL: &[Level] = &[Global, Mail, Directory, Adullact];
 const TM: &[Level] = &[Tunnel, Mail];
 
 /// All options. Laid out by hand: three lines each, so that the table can be read as one.
@@ -439,9 +442,9 @@ pub(super) static ROWS: &[Row] = &[
         "clé gardée dans un moteur d'OpenSSL").refused("there are no OpenSSL engines; put the key into a file (key)",
             "il n'y a pas de moteurs OpenSSL ; mettre la clé dans un fichier (key)"),
     // Launchers.
-    Row::new("launcher", &["lanceur"], L, Kind::Choice(&[("imap", Fate::Acts), ("directory", Fate::Acts), ("repertoire", Fate::Acts), ("pop3", Fate::Acts), ("pop", Fate::Acts), ("o365", Fate::Acts), ("adullact", Fate::Later)]), "",
-        "kind of launcher: imap, pop3, o365 (Microsoft 365) or directory; makes a launcher of a section",
-        "type de lanceur : imap, pop3, o365 (Microsoft 365) ou repertoire ; fait d'une section un lanceur").sample("imap"),
+    Row::new("launcher", &["lanceur"], L, Kind::Choice(&[("imap", Fate::Acts), ("directory", Fate::Acts), ("repertoire", Fate::Acts), ("pop3", Fate::Acts), ("pop", Fate::Acts), ("o365", Fate::Acts), ("adullact", Fate::Acts)]), "",
+        "kind of launcher: imap, pop3, o365 (Microsoft 365), adullact (envelopes that are dropped) or directory; makes a launcher of a section",
+        "type de lanceur : imap, pop3, o365 (Microsoft 365), adullact (enveloppes déposées) ou repertoire ; fait d'une section un lanceur").sample("imap"),
     Row::new("enabled", &["actif"], L, Kind::YesNo, "yes",
         "whether it runs",
         "s'il tourne"),
@@ -470,19 +473,19 @@ pub(super) static ROWS: &[Row] = &[
     Row::new("source", &["chemin_source"], L, Kind::Text, "",
         "imap: the folder that is read, INBOX if not given; accents as they are, \\Sent, \\All and the like by their use, / \
          with subfolders = yes for the whole mailbox; o365: the path of the folder, \\/ for a slash within a name, or one of \
-         Microsoft's names whatever the language (inbox, archive, sentitems); directory: the directory that is watched; pop3 has none",
+         Microsoft's names whatever the language (inbox, archive, sentitems); directory and adullact: the directory that is watched; pop3 has none",
         "imap : le dossier lu, INBOX si rien n'est dit ; accents tels quels, \\Sent, \\All et autres d'après leur usage, / \
          avec subfolders = yes pour toute la boîte ; o365 : le chemin du dossier, \\/ pour une barre dans un nom, ou l'un \
-         des noms de Microsoft quelle que soit la langue (inbox, archive, sentitems) ; repertoire : le répertoire surveillé ; pop3 n'en a pas").sample("INBOX"),
-    Row::new("subfolders", &["sous_dossiers"], L, Kind::Choice(&[("no", Fate::Acts), ("yes", Fate::Acts)]), "no",
+         des noms de Microsoft quelle que soit la langue (inbox, archive, sentitems) ; repertoire et adullact : le répertoire surveillé ; pop3 n'en a pas").sample("INBOX"),
+    Row::new("subfolders", &["sous_dossiers"], MD, Kind::Choice(&[("no", Fate::Acts), ("yes", Fate::Acts)]), "no",
         "also what is below source; imap: spam, trash and drafts only where source names them",
         "aussi ce qui est sous source ; imap : indésirables, corbeille et brouillons seulement si source les nomme"),
     Row::new("unseen_only", &["non_lus"], M, Kind::YesNo, "no",
         "only messages that nobody has read",
         "seulement les messages que personne n'a lus"),
     Row::new("since", &["depuis"], L, Kind::Since, "",
-        "only what is newer (files by their modification time): YYYY-MM-DD, or a duration back from now",
-        "seulement ce qui est plus récent (les fichiers : leur date de modification) : AAAA-MM-JJ, ou une durée à \
+        "only what is newer (files and envelopes by their modification time): YYYY-MM-DD, or a duration back from now",
+        "seulement ce qui est plus récent (fichiers et enveloppes : leur date de modification) : AAAA-MM-JJ, ou une durée à \
          rebours").sample("30d"),
     Row::new("filter", &["filtre"], L, Kind::Pattern, "",
         "/regex/flags that the file's name must match from its first character; repeatable, all must match",
@@ -507,9 +510,9 @@ pub(super) static ROWS: &[Row] = &[
         "a message without any document: noted and never downloaded again (skip), or delivered itself, as .eml (message)",
         "un message sans document : noté et plus jamais téléchargé (skip), ou livré lui-même, en .eml (message)"),
     Row::new("max_size", &["taille_max"], L, Kind::Size, "",
-        "largest message or file; larger ones are quarantined by name; 150M, for directory 4G",
-        "plus grand message ou fichier ; les plus grands vont en quarantaine par leur nom ; 150M, pour repertoire \
-         4G").sample("150M"),
+        "largest message, file or envelope; larger ones are quarantined by name; 150M, for directory and adullact 4G",
+        "plus grand message, fichier ou enveloppe ; les plus grands vont en quarantaine par leur nom ; 150M, pour repertoire \
+         et adullact 4G").sample("150M"),
     Row::new("deliver", &["livrer"], L, Kind::Path, "",
         "the COLD's waiting directory",
         "le répertoire d'attente du COLD").sample("/srv/ezged/ocr/wait"),
@@ -518,22 +521,24 @@ pub(super) static ROWS: &[Row] = &[
         "où les fichiers sont préparés : même volume que deliver, surveillé par personne ; .pertuis-staging à \
          côté de deliver").sample("/srv/ezged/ocr/.pertuis-staging"),
     Row::new("name", &["nom"], L, Kind::Name, "{name}",
-        "name of a delivered file; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} stand for what they say; the document's extension is added where the name does not end with it",
-        "nom d'un fichier livré ; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} valent ce qu'ils disent ; l'extension du document est ajoutée si le nom ne finit pas par elle"),
+        "name of a delivered file, {key}_{n}_{name} for adullact with group = flat; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} stand for what they say; the document's extension is added where the name does not end with it",
+        "nom d'un fichier livré, {key}_{n}_{name} pour adullact avec group = flat ; {name} {stem} {ext} {date} {time} {subject} {from} {account} {launcher} {uid} {key} {kind} {role} {n} {hash} valent ce qu'ils disent ; l'extension du document est ajoutée si le nom ne finit pas par elle"),
     Row::new("group", &["regrouper"], L, Kind::Choice(&[("flat", Fate::Acts), ("folder", Fate::Acts)]), "flat",
-        "files side by side, or a folder for each message",
-        "fichiers côte à côte, ou un dossier par message"),
+        "files side by side, or a folder for each message or envelope",
+        "fichiers côte à côte, ou un dossier par message ou enveloppe"),
     Row::new("folder_name", &["nom_dossier"], L, Kind::FolderName, "{key}",
         "name of that folder, with the fields of name but those of one document",
         "nom de ce dossier, avec les champs de name sauf ceux d'un seul document"),
     Row::new("index", &[], L, Kind::Choice(&[("none", Fate::Acts), ("json", Fate::Acts), ("xml", Fate::Acts), ("csv", Fate::Acts)]), "none",
-        "file with the metadata beside the documents, which appears after them: KEY.index.EXT, in a folder index.EXT",
-        "fichier des métadonnées à côté des documents, qui apparaît après eux : CLÉ.index.EXT, dans un dossier index.EXT"),
+        "file with the metadata beside the documents, which appears after them: KEY.index.EXT, in a folder index.EXT; json \
+         for adullact",
+        "fichier des métadonnées à côté des documents, qui apparaît après eux : CLÉ.index.EXT, dans un dossier index.EXT ; json \
+         pour adullact"),
     Row::new("after", &["apres"], L, Kind::After, "leave",
         "what happens at the source once all is delivered: leave, seen, flag, move FOLDER, delete; o365 also category \
-         NAME; directory: leave, move DIR, delete; pop3: leave, delete; what is moved must leave the folders that are read, and source",
+         NAME; directory and adullact: leave, move DIR, delete; pop3: leave, delete; what is moved must leave the folders that are read, and source",
         "ce qui arrive à la source une fois tout livré : leave, seen, flag, move DOSSIER, delete (laisser, lu, \
-         marquer, deplacer, supprimer) ; o365 aussi category NOM ; repertoire : leave, move RÉP, delete ; pop3 : leave, delete ; ce qui est déplacé \
+         marquer, deplacer, supprimer) ; o365 aussi category NOM ; repertoire et adullact : leave, move RÉP, delete ; pop3 : leave, delete ; ce qui est déplacé \
          doit quitter les dossiers lus, et source"),
     Row::new("after_empty", &["apres_vide"], L, Kind::After, "leave",
         "the same for what held no document",
@@ -550,33 +555,37 @@ pub(super) static ROWS: &[Row] = &[
     Row::new("quarantine", &["quarantaine"], L, Kind::Path, "",
         "directory for what cannot be delivered; below state if not given",
         "répertoire de ce qui ne peut être livré ; sous state si rien n'est dit").sample("/var/lib/pertuis/quarantine"),
-    Row::new("settle", &["stabilisation"], D, Kind::Duration, "30s",
-        "how long a dropped file must have stayed unchanged",
-        "durée pendant laquelle un fichier déposé doit être resté inchangé"),
+    Row::new("settle", &["stabilisation"], DA, Kind::Duration, "30s",
+        "how long a dropped file must have stayed unchanged; adullact: or until the end marker is there",
+        "durée pendant laquelle un fichier déposé doit être resté inchangé ; adullact : ou jusqu'au marqueur de fin"),
     Row::new("proxy", &[], M, Kind::Proxy, "",
         "proxy towards the server: http://[user:password@]host:port (CONNECT) or socks5://…",
         "mandataire vers le serveur : http://[compte:secret@]hôte:port (CONNECT) ou socks5://…").sample("http://proxy.example.test:3128"),
-    Row::new("envelope", &["enveloppe"], L, Kind::Any, "",
-        "adullact: kinds of envelope that are taken",
-        "adullact : types d'enveloppe pris").later().repeats(),
-    Row::new("alias", &[], L, Kind::Any, "",
-        "adullact: one more marker word for a kind",
-        "adullact : mot de repère de plus pour un type").later().repeats(),
-    Row::new("max_unpacked", &[], M, Kind::Size, "2G",
+    Row::new("envelope", &["enveloppe"], A, Kind::Envelope, "",
+        "kind of envelope that is taken: acte_nature (actes), helios, chorus_fact (chorus), pastell or webdelib; repeatable; \
+         all if not given; others are left untouched, and what has no kind goes to the directory's first launcher of the file",
+        "type d'enveloppe pris : acte_nature (actes), helios, chorus_fact (chorus), pastell ou webdelib ; répétable ; tous si \
+         rien n'est dit ; les autres restent intacts, et ce qui n'a pas de type va au premier lanceur du fichier sur ce \
+         répertoire").repeats().sample("acte_nature"),
+    Row::new("alias", &[], A, Kind::Alias, "",
+        "NAME = KIND: one more word for a kind, where it is the type, a key or a field of a deposit's metadata; repeatable",
+        "NOM = TYPE : un mot de plus pour un type, là où il est le type, une clé ou un champ des métadonnées d'un dépôt ; \
+         répétable").repeats().sample("facture_fournisseur = chorus_fact"),
+    Row::new("max_unpacked", &[], MA, Kind::Size, "2G",
         "largest total of what is unpacked from one item",
         "plus grand total de ce qui est extrait d'un élément"),
-    Row::new("max_entries", &[], M, Kind::Count, "20000",
-        "most documents in one message",
-        "nombre maximal de documents d'un message"),
-    Row::new("max_ratio", &[], L, Kind::Any, "",
-        "highest ratio of compression",
-        "taux de compression maximal").later(),
-    Row::new("max_depth", &[], M, Kind::Count, "8",
-        "deepest nesting of messages and other containers",
-        "imbrication maximale des messages et autres conteneurs"),
-    Row::new("end_marker", &["marqueur_fin"], L, Kind::Any, "",
-        "name of the file that ends a deposit",
-        "nom du fichier qui termine un dépôt").later(),
+    Row::new("max_entries", &[], MA, Kind::Count, "20000",
+        "most documents in one message, most files in one envelope",
+        "nombre maximal de documents d'un message, de fichiers d'une enveloppe"),
+    Row::new("max_ratio", &[], MA, Kind::Count, "300",
+        "most bytes that may come out of each byte of an archive, past the first 16M",
+        "octets qui peuvent sortir de chaque octet d'une archive, passé les premiers 16M"),
+    Row::new("max_depth", &[], MA, Kind::Count, "8",
+        "deepest nesting of messages, archives and other containers",
+        "imbrication maximale des messages, archives et autres conteneurs"),
+    Row::new("end_marker", &["marqueur_fin"], A, Kind::FileName, "",
+        "name of the file that ends a deposit, besides fichier_termine.txt and transfert_termine.txt",
+        "nom du fichier qui termine un dépôt, outre fichier_termine.txt et transfert_termine.txt").sample("fin.txt"),
     // Signing in with OAuth: o365, auth = xoauth2 and oauthbearer.
     Row::new("client_id", &[], M, Kind::Text, "",
         "o365, auth = xoauth2: the application that you registered with Microsoft Entra (docs/microsoft365.md) or Google; \

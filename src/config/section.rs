@@ -45,10 +45,8 @@ pub(super) struct Options {
     entries: Vec<Entry>,
     /// What unknown names probably meant: not missing, only misspelt.
     meant: Vec<&'static Row>,
-    /// A launcher of a kind that is not built yet, or of none: what is missing is not looked for.
+    /// A launcher of no known kind: what is missing is not looked for.
     kind_unknown: bool,
-    /// A launcher of a kind that is not built yet: that is said once, and its values are not judged.
-    names_only: bool,
 }
 
 impl Report {
@@ -88,9 +86,8 @@ impl Options {
         let inherited = preamble.entries.iter().filter(|entry| inherits(entry.row, level));
         let entries = inherited.map(|entry| Entry { inherited: true, ..entry.clone() }).collect();
         let mut options = Self { level, place: section.place(), entries, ..Self::default() };
-        let kinds = || section.options.iter().filter_map(kind_of);
-        options.kind_unknown = is_launcher(level) && !kinds().any(|fate| matches!(fate, Fate::Acts));
-        options.names_only = options.kind_unknown && kinds().any(|fate| matches!(fate, Fate::Later));
+        let mut kinds = section.options.iter().filter_map(kind_of);
+        options.kind_unknown = is_launcher(level) && !kinds.any(|fate| matches!(fate, Fate::Acts));
         options.meant = section.broken.iter().filter_map(|word| option::find(word, |row| row.is_for(level))).collect();
         for line in &section.options {
             options.add(line, report);
@@ -189,7 +186,7 @@ impl Options {
             return;
         }
         let (place, level, any_launcher) = (line.place(), self.level, self.kind_unknown);
-        let fits = |row: &Row| row.is_for(level) || any_launcher && row.is_for(Level::Directory);
+        let fits = |row: &Row| row.is_for(level) || any_launcher && row.levels.iter().copied().any(is_launcher);
         match option::find(&line.name, fits) {
             None => {
                 report.mistake(&place, unknown(&line.name, fits));
@@ -202,10 +199,8 @@ impl Options {
     }
 
     fn push(&mut self, row: &'static Row, line: &Line, place: Place, report: &mut Report) {
-        let judged = !self.names_only || row.name == "launcher";
-        let global = self.level == Level::Global;
-        let verdict = if judged { row.judge_as(&line.name, &line.value, global) } else { Verdict::Fine };
-        let bad = !judged || matches!(verdict, Verdict::Mistake(_));
+        let verdict = row.judge_as(&line.name, &line.value, self.level == Level::Global);
+        let bad = matches!(verdict, Verdict::Mistake(_));
         match verdict {
             Verdict::Fine => {}
             Verdict::Warning(text) => report.warning(&place, text),
@@ -235,14 +230,7 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         let place = Place { file: std::sync::Arc::from(std::path::Path::new("")), line: 0 };
-        Self {
-            level: Level::Global,
-            place,
-            entries: Vec::new(),
-            meant: Vec::new(),
-            kind_unknown: false,
-            names_only: false,
-        }
+        Self { level: Level::Global, place, entries: Vec::new(), meant: Vec::new(), kind_unknown: false }
     }
 }
 
@@ -257,8 +245,11 @@ fn kind_of(line: &Line) -> Option<Fate> {
 pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
     let is_kind = |name: &str| option::find(name, |_| true).is_some_and(|row| row.name == "launcher");
     if let Some(line) = section.options.iter().rfind(|line| is_kind(&line.name)) {
-        let directory = matches!(ini::fold(&line.value).as_str(), "directory" | "repertoire");
-        return if directory { Level::Directory } else { Level::Mail };
+        return match ini::fold(&line.value).as_str() {
+            "directory" | "repertoire" => Level::Directory,
+            "adullact" => Level::Adullact,
+            _ => Level::Mail,
+        };
     }
     let only = |level, other| {
         let rows = section.options.iter().filter_map(|line| option::find(&line.name, |_| true));
@@ -273,8 +264,8 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
     }
     if only(Level::Mail, Level::Tunnel) > only(Level::Tunnel, Level::Mail) {
         let text = text!(
-            "this section has options of a launcher but no `launcher =` (imap, pop3, o365 or directory)",
-            "cette section a des options de lanceur mais pas de `lanceur =` (imap, pop3, o365 ou repertoire)"
+            "this section has options of a launcher but no `launcher =` (imap, pop3, o365, adullact or directory)",
+            "cette section a des options de lanceur mais pas de `lanceur =` (imap, pop3, o365, adullact ou repertoire)"
         );
         report.mistake(&section.place(), text);
         return Level::Mail;
@@ -284,7 +275,7 @@ pub(super) fn level_of(section: &ini::Section, report: &mut Report) -> Level {
 
 /// Whether a launcher, of whatever kind.
 pub(super) fn is_launcher(level: Level) -> bool {
-    matches!(level, Level::Mail | Level::Directory)
+    matches!(level, Level::Mail | Level::Directory | Level::Adullact)
 }
 
 /// What only several sections together show.
@@ -330,16 +321,26 @@ fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
 }
 
 fn misplaced(row: &Row, name: &str, level: Level) -> Text {
-    let (en, fr) = if row.is_for(Level::Mail) && level == Level::Directory {
-        ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
-    } else if row.is_for(Level::Directory) && level == Level::Mail {
-        ("only directory launchers have it", "seuls les lanceurs de répertoire l'ont")
+    let of_launchers = row.levels.iter().copied().any(is_launcher);
+    let (en, fr) = if of_launchers && is_launcher(level) {
+        match (level, row.is_for(Level::Mail), row.is_for(Level::Directory)) {
+            (Level::Directory, true, _) => {
+                ("a directory launcher has no use for it", "un lanceur de répertoire n'en a pas l'usage")
+            }
+            (Level::Adullact, ..) => {
+                ("an adullact launcher has no use for it", "un lanceur adullact n'en a pas l'usage")
+            }
+            (_, _, true) => {
+                ("only directory and adullact launchers have it", "seuls les lanceurs de répertoire et adullact l'ont")
+            }
+            _ => ("only adullact launchers have it", "seuls les lanceurs adullact l'ont"),
+        }
     } else if row.is_for(Level::Tunnel) && is_launcher(level) {
         (
             "it belongs in a tunnel, and this section is a launcher",
             "elle va dans un tunnel, et cette section est un lanceur",
         )
-    } else if row.is_for(Level::Mail) {
+    } else if of_launchers {
         (
             "it belongs in a launcher (a section with `launcher =`)",
             "elle va dans un lanceur (une section avec `lanceur =`)",

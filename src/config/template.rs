@@ -113,6 +113,13 @@ impl Template {
         Self { text: "{name}".to_owned(), pieces: vec![Piece::Field(Field::Name)] }
     }
 
+    /// `{key}_{n}_{name}`: what keeps the files of an envelope together, side by side with those of others.
+    pub fn of_envelope() -> Self {
+        let (text, join) = ("{key}_{n}_{name}".to_owned(), || Piece::Text("_".to_owned()));
+        let field = Piece::Field;
+        Self { text, pieces: vec![field(Field::Key), join(), field(Field::N), join(), field(Field::Name)] }
+    }
+
     /// `{key}`.
     pub fn key() -> Self {
         Self { text: "{key}".to_owned(), pieces: vec![Piece::Field(Field::Key)] }

@@ -14,7 +14,7 @@ use super::launcher::{Alert, Proxy, ProxyKind, Since};
 use super::tunnel::{Setting, Side, SocketOption};
 use super::{Address, ini};
 use crate::event::Level;
-use crate::model::{Digest, Disposition};
+use crate::model::{Digest, Disposition, EnvelopeKind};
 use crate::secret::Secret;
 use crate::text;
 use crate::text::Text;
@@ -316,6 +316,59 @@ pub fn after(value: &str) -> Result<Disposition, Text> {
             "{value:?} : attendu leave, seen, flag, category NOM (o365), move DOSSIER ou delete"
         )),
     }
+}
+
+/// `envelope`: a kind by the word of the index, or by EzGED's.
+///
+/// # Errors
+/// Any other word.
+pub fn envelope(value: &str) -> Result<EnvelopeKind, Text> {
+    let word = value.trim().replace(['-', ' '], "_");
+    if let Some(kind) = EnvelopeKind::parse(&word) {
+        return Ok(kind);
+    }
+    let words = EZGED_KINDS.into_iter().chain(EnvelopeKind::ALL.map(EnvelopeKind::as_str));
+    let known = words.clone().collect::<Vec<_>>().join(", ");
+    let near = |known: &&str| strsim::osa_distance(known, &word.to_ascii_lowercase()) <= 1 + known.len() / 5;
+    Err(match words.clone().find(near).filter(|_| word.len() <= 40) {
+        Some(near) => text!(
+            "{value:?} is no kind of envelope, did you mean {near:?}? Expected one of {known}",
+            "{value:?} n'est pas un type d'enveloppe ; vouliez-vous dire {near:?} ? Attendu l'un de {known}"
+        ),
+        None => text!(
+            "{value:?} is no kind of envelope: expected one of {known}; several: one line for each",
+            "{value:?} n'est pas un type d'enveloppe : attendu l'un de {known} ; plusieurs : une ligne pour chacun"
+        ),
+    })
+}
+
+/// `alias`: `NAME = KIND`.
+///
+/// # Errors
+/// No `=`, nothing before it, no kind after it.
+pub fn alias(value: &str) -> Result<(String, EnvelopeKind), Text> {
+    let split = value.rsplit_once('=').map(|(name, kind)| (name.trim(), kind.trim()));
+    let Some((name, kind)) = split.filter(|(name, _)| !name.is_empty()) else {
+        return Err(text!(
+            "{value:?}: expected NAME = KIND, as in `alias = facture_fournisseur = chorus_fact`",
+            "{value:?} : attendu NOM = TYPE, comme dans `alias = facture_fournisseur = chorus_fact`"
+        ));
+    };
+    Ok((name.to_owned(), envelope(kind)?))
+}
+
+/// The name of a file, without a folder.
+///
+/// # Errors
+/// An empty one, a path.
+pub fn file_name(value: &str) -> Result<String, Text> {
+    if value.contains(['/', '\\']) || matches!(value, "." | "..") {
+        return Err(text!(
+            "{value:?}: expected the name of a file, without a folder",
+            "{value:?} : attendu le nom d'un fichier, sans dossier"
+        ));
+    }
+    some(value)
 }
 
 /// `alert`: `mailto:ADDRESS`, or an `https` address; plain `http` only towards loopback.
@@ -691,6 +744,8 @@ fn secret_dpapi(_encoded: &str) -> Result<String, Text> {
     ))
 }
 
+/// The words of EzGED's forms, before those of the index.
+const EZGED_KINDS: [&str; 2] = ["acte_nature", "chorus_fact"];
 /// 100 years in seconds: more would overflow clocks.
 const LONGEST: u64 = 100 * 366 * 86_400;
 /// Bytes of a secret's file.

@@ -4,11 +4,24 @@
 //! Of what is too large only the reason is kept.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::publish::{replace, sync_directory};
 use super::spool::SpoolFile;
+
+/// What is kept of an item.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a> {
+    /// Only the reason.
+    Nothing,
+    /// A body, as `{key}.EXTENSION`.
+    File(&'a SpoolFile, &'a str),
+    /// A dropped file, as `{key}.EXTENSION`.
+    Dropped(&'a Path, &'a str),
+    /// Dropped files, in a folder `{key}`, each under a safe name of its own.
+    Folder(&'a [(PathBuf, String)]),
+}
 
 /// One launcher's folder of the quarantine.
 #[derive(Debug)]
@@ -22,18 +35,15 @@ impl Quarantine {
         Self { dir }
     }
 
-    /// Puts an item into quarantine under its `{key}`: a copy of `body`, if there is one, named `{key}.EXTENSION`,
-    /// and the reason. Done again with the same key it replaces both.
-    pub fn put(&self, key: &str, body: Option<(&SpoolFile, &str)>, reason: &str) -> io::Result<PathBuf> {
+    /// Puts an item into quarantine under its `{key}`: a copy of `body`, and the reason. Done again with the same key it
+    /// replaces both.
+    pub fn put(&self, key: &str, body: Kept<'_>, reason: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.dir)?;
-        if let Some((body, extension)) = body {
-            // it may be the copy that is here already, and the only one: never cut short
-            let target = self.dir.join(format!("{key}.{extension}"));
-            let next = self.dir.join(format!("{key}.part"));
-            let mut copy = File::create(&next)?;
-            io::copy(&mut body.open()?, &mut copy)?;
-            copy.sync_all()?;
-            replace(&next, &target)?;
+        match body {
+            Kept::Nothing => {}
+            Kept::File(body, extension) => self.put_file(key, &mut body.open()?, extension)?,
+            Kept::Dropped(file, extension) => self.put_file(key, &mut File::open(file)?, extension)?,
+            Kept::Folder(files) => self.put_folder(key, files)?,
         }
         let path = self.dir.join(format!("{key}.reason.txt"));
         let mut file = File::create(&path)?;
@@ -41,6 +51,58 @@ impl Quarantine {
         file.sync_all()?;
         sync_directory(&self.dir)?;
         Ok(path)
+    }
+
+    fn put_file(&self, key: &str, body: &mut dyn Read, extension: &str) -> io::Result<()> {
+        // it may be the copy that is here already, and the only one: never cut short
+        let next = self.dir.join(format!("{key}.part"));
+        let mut copy = File::create(&next)?;
+        io::copy(body, &mut copy)?;
+        copy.sync_all()?;
+        replace(&next, &self.dir.join(format!("{key}.{extension}")))
+    }
+
+    fn put_folder(&self, key: &str, files: &[(PathBuf, String)]) -> io::Result<()> {
+        let (folder, next) = (self.dir.join(key), self.dir.join(format!("{key}.part")));
+        remove_folder(&next)?;
+        fs::create_dir(&next)?;
+        for (file, name) in files {
+            let mut copy = File::create_new(next.join(name))?;
+            io::copy(&mut File::open(file)?, &mut copy)?;
+            copy.sync_all()?;
+        }
+        sync_directory(&next)?;
+        remove_folder(&folder)?; // a copy of the same item; its source is still there
+        replace(&next, &folder)
+    }
+
+    /// The copy of an item, a file of whatever extension or a folder, if one was put here.
+    pub fn find_any(&self, key: &str) -> Option<PathBuf> {
+        let folder = self.dir.join(key);
+        if folder.is_dir() {
+            return Some(folder);
+        }
+        let is_copy = |name: &str| {
+            let rest = name.strip_prefix(key).and_then(|rest| rest.strip_prefix('.'));
+            rest.is_some_and(|rest| rest != "reason.txt" && rest != "part")
+        };
+        let mut entries = fs::read_dir(&self.dir).ok()?.filter_map(Result::ok);
+        entries.find(|entry| entry.file_name().to_str().is_some_and(is_copy)).map(|entry| entry.path())
+    }
+
+    /// Removes an item of whatever extension, or its folder, and its reason; false where there was none.
+    pub fn remove_any(&self, key: &str) -> io::Result<bool> {
+        let copy = match self.find_any(key) {
+            Some(path) if path.is_dir() => remove_folder(&path).map(|()| true)?,
+            Some(path) => remove(&path)?,
+            None => false,
+        };
+        Ok(remove(&self.dir.join(format!("{key}.reason.txt")))? || copy)
+    }
+
+    /// Whether this is below the folder.
+    pub fn holds(&self, path: &Path) -> bool {
+        path.starts_with(&self.dir)
     }
 
     /// The copy of an item, if one was put here.
@@ -64,6 +126,13 @@ fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,14 +146,32 @@ mod tests {
         body.write_all(b"From: a").unwrap();
         let body = body.finish().unwrap();
         let quarantine = Quarantine::new(dir.path().join("q"));
-        let reason = quarantine.put("42-abc", Some((&body, "eml")), "too deep").unwrap();
+        let reason = quarantine.put("42-abc", Kept::File(&body, "eml"), "too deep").unwrap();
         assert_eq!(fs::read_to_string(reason).unwrap(), "too deep\n");
         assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
         let copy = quarantine.find("42-abc", "eml").unwrap();
-        quarantine.put("42-abc", Some((&copy, "eml")), "too deep still").unwrap();
+        quarantine.put("42-abc", Kept::File(&copy, "eml"), "too deep still").unwrap();
         assert_eq!(fs::read_to_string(dir.path().join("q/42-abc.eml")).unwrap(), "From: a");
         assert_eq!(quarantine.find("42-abc", "eml").unwrap().size, 7);
         assert!(quarantine.remove("42-abc", "eml").unwrap() && !quarantine.remove("42-abc", "eml").unwrap());
         assert_eq!((quarantine.find("42-abc", "eml"), fs::read_dir(dir.path().join("q")).unwrap().count()), (None, 0));
+    }
+
+    #[test]
+    fn a_folder_is_put_found_and_removed_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, quarantine) = (dir.path().join("one"), Quarantine::new(dir.path().join("q")));
+        fs::write(&one, "1").unwrap();
+        for _ in 0..2 {
+            let files = [(one.clone(), "a.pdf".to_owned()), (one.clone(), "b.pdf".to_owned())];
+            quarantine.put("k-1", Kept::Folder(&files), "why").unwrap();
+        }
+        quarantine.put("k-1-2", Kept::Dropped(&one, "zip"), "why").unwrap();
+        let folder = quarantine.find_any("k-1").unwrap();
+        assert_eq!((fs::read_dir(&folder).unwrap().count(), quarantine.holds(&folder)), (2, true));
+        assert_eq!(quarantine.find_any("k-1-2"), Some(dir.path().join("q/k-1-2.zip")));
+        assert!(quarantine.remove_any("k-1").unwrap() && !quarantine.remove_any("k-1").unwrap());
+        assert!(quarantine.remove_any("k-1-2").unwrap());
+        assert_eq!(fs::read_dir(dir.path().join("q")).unwrap().count(), 0);
     }
 }

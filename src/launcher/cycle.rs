@@ -16,16 +16,20 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::naming::{FreeNames, Naming};
+use super::envelope::Dropped;
+use super::naming::FreeNames;
+use super::ready::Desk;
+use super::related::relate;
 use super::report::Report;
+use super::stage::discard;
 use super::{Env, index, stage};
 use crate::config::Launcher;
-use crate::config::launcher::{quarantine_below, staging_beside};
+use crate::config::launcher::{Kind, quarantine_below, staging_beside};
 use crate::delivery::ledger::{
-    Admission, Again, Decision, Entry, Facts, Ledger, Part, Recorded, RecordedFile, Stage, Taken,
+    Admission, Again, Before, Contents, Decision, Entry, Facts, Ledger, Recorded, RecordedFile, Stage, Taken,
 };
 use crate::delivery::lock::Lock;
-use crate::delivery::quarantine::Quarantine;
+use crate::delivery::quarantine::{Kept, Quarantine};
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::staging::Staging;
 use crate::delivery::{Published, publish, same_volume, sync_directory};
@@ -133,7 +137,7 @@ pub(super) struct Cycle {
     /// The `{key}`s of items that are being taken.
     shorts: HashMap<ItemKey, String>,
     /// Items that failed before or were asked for again.
-    again: HashMap<ItemKey, Again>,
+    pub(super) again: HashMap<ItemKey, Again>,
     /// Rows that stand for a listed item already, where keys were reissued.
     taken: Taken,
     /// Items that were known by their content, with the keys that they have now.
@@ -250,6 +254,7 @@ impl Cycle {
         let unfinished = stored.as_ref().and_then(|stored| stored.strip_prefix(RECOGNISING));
         let cursor = unfinished.or(stored.as_deref()).map(|text| Cursor(text.to_owned()));
         let mut discovery = source.discover(cursor.as_ref()).await?;
+        self.report.items.already += discovery.copies;
         discovery.items.iter_mut().for_each(|item| item.reissued |= unfinished.is_some());
         let reissued = discovery.items.iter().any(|item| item.reissued);
         if reissued {
@@ -259,7 +264,7 @@ impl Cycle {
             let mark = if reissued { RECOGNISING } else { "" };
             self.ledger.set_cursor(&format!("{mark}{}", start.0))?;
         }
-        let mut wanted = self.admit(&discovery.items)?;
+        let mut wanted = self.admit(&discovery)?;
         wanted.extend(self.unlisted(&discovery.items)?);
         Ok((discovery, wanted))
     }
@@ -361,7 +366,7 @@ impl Cycle {
         let asked = self.again.get(&item.key).is_some_and(|again| again.asked);
         let Some(digest) = entry.facts.digest.filter(|_| item.reissued && !asked) else { return Ok(false) };
         let Some(row) = self.ledger.known_content(digest, &mut self.taken)? else { return Ok(false) };
-        self.discard(&entry.parts);
+        discard(&self.staging, &entry.parts);
         if !self.dry_run && entry.stage != Stage::Failed {
             // what is damaged is in quarantine under its first `{key}` already
             self.leave_quarantine(&entry.short);
@@ -381,21 +386,35 @@ impl Cycle {
     }
 
     /// The items that are to be taken; the others are counted, too large ones are put into quarantine by name.
-    fn admit(&mut self, items: &[Item]) -> Result<Vec<Item>, Fault> {
+    fn admit(&mut self, Discovery { items, standing, .. }: &Discovery) -> Result<Vec<Item>, Fault> {
         let mut seen = HashSet::new();
         let admissions = self.ledger.admit(items.iter().map(|item| &item.key))?;
-        let mut fresh = Vec::new();
+        let (mut fresh, mut still_there) = (Vec::new(), Vec::new());
         for (item, admission) in items.iter().zip(admissions) {
             if !seen.insert(&item.key) || self.recovered.contains(&item.key) {
                 continue; // listed twice, or counted when it was published
             }
             match (admission, item.size) {
-                (Admission::Done, _) => self.report.items.already += 1,
+                (Admission::Done, _) => {
+                    self.report.items.already += 1;
+                    still_there.extend(standing.then_some(&item.key));
+                }
                 (_, Some(size)) if size > self.launcher.max_size => self.refuse_size(item, size)?,
                 _ => fresh.push(item.clone()),
             }
         }
+        self.reopen(&still_there)?;
         Ok(fresh)
+    }
+
+    /// What was done and lies there all the same (or once more) has `after` carried out again, where that removes it.
+    fn reopen(&mut self, still_there: &[&ItemKey]) -> Result<(), Fault> {
+        let removes = |what: &Disposition| matches!(what, Disposition::Delete | Disposition::Move(_));
+        let (delivered, empty) = (removes(&self.launcher.after), removes(&self.launcher.after_empty));
+        if self.dry_run || still_there.is_empty() || !(delivered || empty) {
+            return Ok(());
+        }
+        self.ledger.reopen(still_there, delivered, empty).map(drop)
     }
 
     /// Items that are to be taken again and were not listed: a mailbox lists only what is newer than its cursor.
@@ -435,7 +454,7 @@ impl Cycle {
         self.spool.find(key).or_else(|| self.quarantine.find(short, stage::extension(&self.launcher)))
     }
 
-    fn tell_gone(&self, short: &str, asked: bool) {
+    pub(super) fn tell_gone(&self, short: &str, asked: bool) {
         let text = if asked {
             text!(
                 "{short}: it is no longer at its source and no copy of it was kept: it cannot be delivered again",
@@ -452,7 +471,11 @@ impl Cycle {
 
     /// An item that is whole needs its place in quarantine no more.
     fn leave_quarantine(&self, short: &str) {
-        match self.quarantine.remove(short, stage::extension(&self.launcher)) {
+        let removed = match self.launcher.kind {
+            Kind::Adullact => self.quarantine.remove_any(short),
+            _ => self.quarantine.remove(short, stage::extension(&self.launcher)),
+        };
+        match removed {
             Ok(false) => {}
             Ok(true) => {
                 let text = text!("{short}: removed from quarantine", "{short} : retiré de la quarantaine");
@@ -532,7 +555,11 @@ impl Cycle {
             let Some(item) = items.get(&next.key) else { continue };
             batch.bytes += weight(&next.content);
             match self.stage_fetched(item, next.content) {
-                Ok(entry) => batch.entries.extend(entry),
+                Ok(entry) => {
+                    let contents = entry.as_ref().and_then(|entry| entry.contents.as_ref());
+                    batch.bytes += contents.map_or(0, Contents::weight);
+                    batch.entries.extend(entry);
+                }
                 Err(fault) => break Err(fault),
             }
             done += 1;
@@ -554,10 +581,11 @@ impl Cycle {
         };
         let body = match &content {
             Ok(Content::Mail { file, .. }) => Some(file.clone()),
-            Ok(Content::Gone) => self.kept_copy(key, &short),
+            Ok(Content::Gone) if self.launcher.kind != Kind::Adullact => self.kept_copy(key, &short),
             _ => None,
         };
         let entry = match content {
+            Ok(Content::Gone) if self.launcher.kind == Kind::Adullact => self.stage_kept(item, short)?,
             Ok(Content::Gone) => self.stage_gone(item, short, body.clone())?,
             Ok(content) => self.stage(item, short, content)?,
             Err(fault) => Some(stage::failed(key, short, &fault.text)),
@@ -621,73 +649,25 @@ impl Cycle {
     /// Makes staged items ready to be published: final names, folder, index. One for which that fails (a full disk) is
     /// taken out, so that the others are delivered; answers the fault.
     fn make_ready(&mut self, entries: &mut Vec<Entry>) -> Result<Option<Fault>, Fault> {
-        let mut promised = self.ledger.promised(&self.launcher.deliver)?;
+        let promised = self.ledger.promised(&self.launcher.deliver)?;
+        let launcher = Arc::clone(&self.launcher);
         let mut fault = None;
+        let (mut before, ledger) = (Vec::new(), &self.ledger);
+        let mut desk =
+            Desk { launcher: &launcher, staging: &self.staging, names: &mut self.names, promised, nobody: false };
         entries.retain_mut(|entry| {
-            let ready = match entry.stage {
-                Stage::Recorded => self.make_item_ready(entry, &mut promised),
-                _ => Ok(()),
-            };
+            if entry.stage != Stage::Recorded {
+                return true;
+            }
+            let ready = relate(ledger, entry, &mut before)
+                .and_then(|()| desk.make_ready(entry).map_err(|error| deliver_fault(desk.staging.dir(), &error)));
             let Err(error) = ready else { return true };
-            self.discard(&entry.parts);
-            fault.get_or_insert(deliver_fault(self.staging.dir(), &error));
+            before.retain(|before: &Before| before.short != entry.short);
+            discard(desk.staging, &entry.parts);
+            fault.get_or_insert(error);
             false
         });
         Ok(fault)
-    }
-
-    /// Every name neither stands in `deliver` nor is promised to another document; in a folder of their own, an item's
-    /// documents are told apart among themselves.
-    fn make_item_ready(&mut self, entry: &mut Entry, promised: &mut HashSet<String>) -> io::Result<()> {
-        let directory = &self.launcher.deliver;
-        let naming = Naming { launcher: &self.launcher, short: &entry.short, uid: "" };
-        let mut index = index::extension(self.launcher.index).map(|extension| naming.index(extension));
-        let folder = entry.folder().map(ToOwned::to_owned);
-        if let Some(folder) = &folder {
-            self.staging.make_folder(folder)?;
-            boundary();
-        }
-        let (mut inside, mut names) = (HashSet::from_iter(index.clone()), FreeNames::default());
-        for part in &mut entry.parts {
-            let Decision::Taken { staged, name, directory: own, .. } = &mut part.decision else { continue };
-            match &folder {
-                Some(folder) if part.role != Role::Folder => {
-                    *name = names.next(&self.staging.path(folder), name, &mut inside);
-                    *staged = self.staging.move_into(folder, staged, name)?;
-                    *own = PathBuf::new();
-                }
-                _ => *name = self.names.next(directory, name, promised),
-            }
-        }
-        if folder.is_none() {
-            index = index.map(|name| self.names.next(directory, &name, promised));
-        }
-        index.map_or(Ok(()), |name| self.add_index(entry, folder.as_deref(), name))
-    }
-
-    /// Stages the index of an item whose documents have their names.
-    fn add_index(&self, entry: &mut Entry, folder: Option<&str>, name: String) -> io::Result<()> {
-        boundary();
-        let bytes = index::Index::of(&self.launcher, entry, SystemTime::now()).render(self.launcher.index)?;
-        let (staged, directory) = match folder {
-            Some(folder) => (format!("{folder}/{name}"), PathBuf::new()),
-            None => (format!("{}.index", entry.short), self.launcher.deliver.clone()),
-        };
-        let staged = self.staging.put(staged, &bytes)?;
-        entry.parts.push(Part {
-            n: entry.parts.last().map_or(1, |part| part.n + 1),
-            role: Role::Index,
-            original_name: None,
-            media_type: None,
-            decision: Decision::Taken {
-                staged: staged.name,
-                name,
-                directory,
-                size: staged.size,
-                sha256: staged.sha256,
-            },
-        });
-        Ok(())
     }
 
     /// Publishes and confirms recorded items; those that cannot be confirmed have failed for this cycle.
@@ -865,7 +845,15 @@ impl Cycle {
                     Some(Ok(Content::Mail { file, .. })) => {
                         file.keep(&self.spool, key).map_err(|error| spool_fault(&self.spool.path(key), &error))?;
                     }
-                    Some(Ok(Content::Gone | Content::Envelope { .. })) => {}
+                    Some(Ok(Content::Envelope { path, deposit, stamps })) => {
+                        let dropped = Dropped { path, deposit, stamps };
+                        let kept = dropped.copy_to_spool(&self.spool, key);
+                        if !kept.map_err(|error| spool_fault(&self.spool.path(key), &error))? {
+                            not_kept.insert(key.clone());
+                            continue;
+                        }
+                    }
+                    Some(Ok(Content::Gone)) => {}
                     Some(Err(_)) | None => {
                         not_kept.insert(key.clone());
                         continue;
@@ -948,7 +936,13 @@ impl Cycle {
     }
 
     /// Puts a whole item into quarantine; a dry run only says so.
-    pub(super) fn quarantine_whole(&mut self, entry: &Entry, body: Option<&SpoolFile>) -> Result<(), Fault> {
+    pub(super) fn quarantine_whole(&self, entry: &Entry, body: Option<&SpoolFile>) -> Result<(), Fault> {
+        let body = body.map_or(Kept::Nothing, |file| Kept::File(file, stage::extension(&self.launcher)));
+        self.quarantine_as(entry, body)
+    }
+
+    /// The same, with what is kept of it.
+    pub(super) fn quarantine_as(&self, entry: &Entry, body: Kept<'_>) -> Result<(), Fault> {
         let Entry { short, reason, .. } = entry;
         let Text { en, fr } = reason.clone().unwrap_or_else(|| Text::same(""));
         if self.dry_run {
@@ -956,7 +950,6 @@ impl Cycle {
             self.tell(Level::Notice, "item_quarantined", text);
             return Ok(());
         }
-        let body = body.map(|file| (file, stage::extension(&self.launcher)));
         let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
         let (place, en, fr) = (place.display(), en.replace('\n', " | "), fr.replace('\n', " | "));
@@ -1165,11 +1158,11 @@ pub(super) fn spool_fault(path: &Path, error: &io::Error) -> Fault {
 
 /// A boundary between two steps: the tests stop here as a crash would, also on the thread that work is carried to.
 #[cfg(test)]
-use super::tests::{boundary, carried};
+pub(super) use super::tests::{boundary, carried};
 
 /// A boundary between two steps: nothing outside of tests.
 #[cfg(not(test))]
-fn boundary() {}
+pub(super) fn boundary() {}
 
 /// Work for another thread: as it is, outside of tests.
 #[cfg(not(test))]

@@ -159,7 +159,7 @@ mod tests {
     #[async_trait::async_trait]
     impl Source for Hasty {
         async fn discover(&mut self, _: Option<&Cursor>) -> Result<Discovery, SourceError> {
-            Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None })
+            Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None, copies: 0, standing: false })
         }
 
         async fn identify(&mut self, _: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

@@ -8,7 +8,9 @@ use std::time::SystemTime;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
+use super::metadata;
 use super::naming::{kind, local};
 use crate::config::Launcher;
 use crate::config::launcher::Index as Format;
@@ -35,8 +37,10 @@ pub(super) fn format(name: &str) -> Format {
 #[cfg_attr(test, derive(serde::Deserialize))]
 #[cfg_attr(test, serde(default))]
 pub(super) struct Index {
+    #[serde(skip_serializing_if = "String::is_empty")]
     launcher: String,
     kind: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     source: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
@@ -61,6 +65,8 @@ pub(super) struct Index {
     missing: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: Map<String, Value>,
 }
 
 /// A delivered document.
@@ -76,12 +82,30 @@ struct File {
     size: u64,
     sha256: String,
     role: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    readable: bool,
 }
 
 impl Index {
     /// The index of an item whose documents have their names. `missing` are its damaged documents, which went to
-    /// quarantine; `warnings` is what else was noticed.
+    /// quarantine, or what an envelope announces and does not hold; `warnings` is what else was noticed.
     pub(super) fn of(launcher: &Launcher, entry: &Entry, delivered_at: SystemTime) -> Self {
+        let mut index = Self::of_item(launcher, entry, delivered_at);
+        if let Some(contents) = &entry.contents {
+            index.kind = contents.kind.map_or(index.kind, |kind| kind.as_str().to_owned());
+            index.missing.extend(contents.missing.iter().cloned());
+            index.warnings.extend(contents.warnings.iter().map(|warning| warning.en.replace('\n', " ")));
+            index.metadata = contents.metadata.clone();
+        }
+        index
+    }
+
+    /// The same of what `pertuis decode` takes apart: no launcher took it.
+    pub(super) fn of_nobody(self) -> Self {
+        Self { launcher: String::new(), source: String::new(), account: None, ..self }
+    }
+
+    fn of_item(launcher: &Launcher, entry: &Entry, delivered_at: SystemTime) -> Self {
         let facts = &entry.facts;
         let lines = |text: &str| text.lines().map(ToOwned::to_owned).collect();
         let is_missing = |decision: &Decision| *decision == Decision::Quarantined;
@@ -103,6 +127,7 @@ impl Index {
             files: files(entry),
             missing: missing.filter_map(|part| part.original_name.clone()).collect(),
             warnings: entry.reason.as_ref().map(|reason| lines(&reason.en)).unwrap_or_default(),
+            metadata: Map::new(),
         }
     }
 
@@ -123,9 +148,9 @@ impl Index {
     /// The fields in order, each with its values; the files come in their place as `None`.
     fn fields(&self) -> Vec<(&'static str, Option<Vec<&str>>)> {
         vec![
-            ("launcher", Some(vec![&self.launcher])),
+            ("launcher", Some(some(&self.launcher))),
             ("kind", Some(vec![&self.kind])),
-            ("source", Some(vec![&self.source])),
+            ("source", Some(some(&self.source))),
             ("account", Some(one(self.account.as_deref()))),
             ("folder", Some(one(self.folder.as_deref()))),
             ("key", Some(vec![&self.key])),
@@ -152,6 +177,11 @@ impl Index {
                 None => self.xml_files(&mut writer)?,
             }
         }
+        if !self.metadata.is_empty() {
+            writer.write_event(Event::Start(BytesStart::new("metadata")))?;
+            metadata::xml(&mut writer, &self.metadata)?;
+            writer.write_event(Event::End(BytesEnd::new("metadata")))?;
+        }
         writer.write_event(Event::End(BytesEnd::new("index")))?;
         let mut xml = writer.into_inner();
         xml.push(b'\n');
@@ -177,17 +207,24 @@ impl Index {
             Some(_) => vec![*name],
             None => FILE_FIELDS.to_vec(),
         });
+        let keys = self.metadata.keys().map(|key| format!("metadata.{key}"));
+        let header = header.map(ToOwned::to_owned).chain(keys);
+        let mut metadata: Vec<String> = self.metadata.values().map(metadata::cell).collect();
+        let bytes = metadata.iter().map(String::len).sum::<usize>();
         let mut writer = csv::WriterBuilder::new()
             .delimiter(b';')
             .terminator(csv::Terminator::CRLF)
             .from_writer("\u{feff}".as_bytes().to_vec());
         writer.write_record(header)?;
-        for file in &self.files {
+        for (n, file) in self.files.iter().enumerate() {
+            if n == 1 && bytes.saturating_mul(self.files.len()) > REPEATED {
+                metadata.iter_mut().for_each(String::clear);
+            }
             let cells = fields.iter().flat_map(|(_, values)| match values {
                 Some(values) => vec![values.join("|")],
                 None => file.values().map(Option::unwrap_or_default).to_vec(),
             });
-            writer.write_record(cells)?;
+            writer.write_record(cells.chain(metadata.iter().cloned()))?;
         }
         writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))
     }
@@ -203,11 +240,13 @@ impl File {
             Some(self.size.to_string()),
             Some(self.sha256.clone()),
             Some(self.role.clone()),
+            self.readable.then(|| "true".to_owned()),
         ]
     }
 }
 
 fn files(entry: &Entry) -> Vec<File> {
+    let readable = entry.contents.as_ref().map_or(&[][..], |contents| &contents.readable);
     let file = |part: &crate::delivery::ledger::Part| match &part.decision {
         Decision::Taken { name, size, sha256, .. } if part.role.is_document() => Some(File {
             name: name.clone(),
@@ -216,6 +255,7 @@ fn files(entry: &Entry) -> Vec<File> {
             size: *size,
             sha256: sha256.to_string(),
             role: part.role.as_str().to_owned(),
+            readable: readable.binary_search(&part.n).is_ok(), // in ascending order
         }),
         _ => None,
     };
@@ -224,6 +264,10 @@ fn files(entry: &Entry) -> Vec<File> {
 
 fn one(text: Option<&str>) -> Vec<&str> {
     text.into_iter().collect()
+}
+
+fn some(text: &str) -> Vec<&str> {
+    one(Some(text).filter(|text| !text.is_empty()))
 }
 
 fn list(texts: &[String]) -> Vec<&str> {
@@ -235,7 +279,7 @@ fn timestamp(time: SystemTime) -> String {
     local(time).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
-fn element(writer: &mut Writer<Vec<u8>>, name: &str, value: &str) -> std::io::Result<()> {
+pub(super) fn element(writer: &mut Writer<Vec<u8>>, name: &str, value: &str) -> std::io::Result<()> {
     let text: String = value.chars().map(|c| if is_xml(c) { c } else { char::REPLACEMENT_CHARACTER }).collect();
     writer.write_event(Event::Start(BytesStart::new(name)))?;
     writer.write_event(Event::Text(BytesText::new(&text)))?;
@@ -247,7 +291,10 @@ fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | ' '..='\u{fffd}' | '\u{10000}'..)
 }
 
-const FILE_FIELDS: [&str; 6] = ["name", "original_name", "media_type", "size", "sha256", "role"];
+const FILE_FIELDS: [&str; 7] = ["name", "original_name", "media_type", "size", "sha256", "role", "readable"];
+/// Bytes of metadata up to which a CSV repeats them in each row; those of a flow with thousands of pieces stand in the
+/// first one alone, else they would be written thousands of times.
+const REPEATED: usize = 32 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -299,6 +346,7 @@ mod tests {
                 part(3, Role::Inline, "c;d.png", true),
                 part(4, Role::Index, "index.json", true),
             ],
+            contents: None,
             settled: false,
         }
     }

@@ -61,7 +61,9 @@ pub fn judge(launcher: &Launcher, sheet: &Sheet) -> Verdict {
     let part_less = both().any(|(then, now)| *now != Judgement::Taken && was_taken(then));
     let empty = stage == Stage::Empty.as_str();
     let nothing_in_it = || sheet.parts.iter().all(|part| part.decision == "inline");
-    let message = empty && (launcher.take != Take::Attachments || (launcher.empty_message && nothing_in_it()));
+    let message = empty
+        && !launcher.kind.is_dropped()
+        && (launcher.take != Take::Attachments || (launcher.empty_message && nothing_in_it()));
     let unbarred = stage == Stage::Rejected.as_str() || is_refused_for_size(sheet, stage);
     Verdict {
         more: !barred && (part_more || message || unbarred),
@@ -79,17 +81,25 @@ fn is_left_out(part: &SheetPart) -> bool {
 
 /// Of what was refused for its size nothing was read, no digest is known.
 fn is_refused_for_size(sheet: &Sheet, stage: &str) -> bool {
-    stage == Stage::Quarantined.as_str() && sheet.parts.is_empty() && sheet.message_id.is_none() && sheet.from.is_none()
+    let nothing_known = sheet.parts.is_empty() && sheet.message_id.is_none() && sheet.from.is_none();
+    let undecodable = sheet.contents.is_some() && !sheet.line.reason.as_ref().is_some_and(names_max_size);
+    stage == Stage::Quarantined.as_str() && nothing_known && !undecodable
+}
+
+/// An envelope that was refused for what it holds is refused again.
+fn names_max_size(reason: &Text) -> bool {
+    reason.en.contains("max_size")
 }
 
 fn judge_part(launcher: &Launcher, part: &SheetPart) -> Judgement {
-    if part.role == Role::Message.as_str() {
+    let mail = !launcher.kind.is_dropped();
+    if mail && part.role == Role::Message.as_str() {
         return Judgement::Taken; // `filter` judges documents (contract, section 3)
     }
-    if launcher.take == Take::Message {
+    if mail && launcher.take == Take::Message {
         return Judgement::Unwanted;
     }
-    if part.role == Role::Inline.as_str() && !launcher.inline {
+    if mail && part.role == Role::Inline.as_str() && !launcher.inline {
         return Judgement::Inline;
     }
     match refusal(&launcher.filter, part.original_name.as_deref().unwrap_or_default()) {

@@ -6,11 +6,16 @@
 
 mod attempts;
 mod cycle;
+mod decode;
 mod due;
+mod envelope;
 mod index;
 mod judge;
+mod metadata;
 mod naming;
 mod proof;
+mod ready;
+mod related;
 mod rename;
 mod report;
 #[cfg(test)]
@@ -27,6 +32,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 pub use cycle::{Next, Outcome, adopt, cycle, staging_root};
+pub use decode::{Decoded, decode};
 pub use judge::{Judgement, Verdict, judge};
 pub use proof::prove_staging;
 pub use rename::rename;
@@ -42,6 +48,7 @@ use crate::config::schedule::Interval;
 use crate::event::{Cycle, Event, Events, Level};
 use crate::model::{Code, Disposition, Fault};
 use crate::oauth::{SignIns, Tokens};
+use crate::source::adullact::Adullact;
 use crate::source::directory::Directory;
 use crate::source::graph::Graph;
 use crate::source::imap::Imap;
@@ -98,6 +105,7 @@ fn careful(launcher: &Launcher, env: &Env, on_purpose: bool) -> Box<dyn Source> 
 fn bare(launcher: &Launcher, env: &Env) -> Box<dyn Source> {
     match launcher.kind {
         Kind::Directory => Box::new(Directory::new(launcher, env.events.clone())),
+        Kind::Adullact => Box::new(Adullact::new(launcher, env.events.clone())),
         Kind::Imap => {
             let imap = Imap::new(launcher.clone(), env.events.clone());
             if !launcher.auth.is_oauth() {

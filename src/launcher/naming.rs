@@ -25,6 +25,8 @@ pub(super) struct Naming<'a> {
     pub(super) short: &'a str,
     /// `{uid}`; may be empty.
     pub(super) uid: &'a str,
+    /// `{kind}`.
+    pub(super) kind: &'static str,
 }
 
 /// What the name of one document is made of.
@@ -70,14 +72,6 @@ impl Naming<'_> {
         message_name(subject.unwrap_or(self.short))
     }
 
-    /// The name of the index: by the key where files stand side by side.
-    pub(super) fn index(&self, extension: &str) -> String {
-        match self.launcher.folder {
-            Some(_) => format!("index.{extension}"),
-            None => format!("{}.index.{extension}", self.short),
-        }
-    }
-
     fn of_item(&self, facts: &Facts, field: Field) -> String {
         let local = |format| moment(facts).strftime(format).to_string();
         let text = match field {
@@ -89,7 +83,7 @@ impl Naming<'_> {
             Field::Launcher => self.launcher.name.to_string(),
             Field::Uid => self.uid.to_owned(),
             Field::Key => self.short.to_owned(),
-            Field::Kind => kind(self.launcher).to_owned(),
+            Field::Kind => self.kind.to_owned(),
             // of documents, not of their item: no template of a folder holds them
             Field::Name | Field::Stem | Field::Ext | Field::Role | Field::N | Field::Hash => String::new(),
         };
@@ -97,11 +91,19 @@ impl Naming<'_> {
     }
 }
 
-/// The contract's `kind` of what a launcher takes.
+/// The name of an item's index: by the key where files stand side by side.
+pub(super) fn index_name(launcher: &Launcher, short: &str, extension: &str) -> String {
+    match launcher.folder {
+        Some(_) => format!("index.{extension}"),
+        None => format!("{short}.index.{extension}"),
+    }
+}
+
+/// The contract's `kind` of what a launcher takes; of an envelope it is its own.
 pub(super) fn kind(launcher: &Launcher) -> &'static str {
     match launcher.kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => "mail",
-        Kind::Directory => "file",
+        Kind::Directory | Kind::Adullact => "file",
     }
 }
 
@@ -196,7 +198,7 @@ mod tests {
     fn named(template: &str, name: &str) -> String {
         let mut launcher = launcher(Path::new("/cold"));
         launcher.template = Template::document(template).unwrap();
-        let naming = Naming { launcher: &launcher, short: "42-abc", uid: "42" };
+        let naming = Naming { launcher: &launcher, short: "42-abc", uid: "42", kind: "mail" };
         naming.document(&facts(), &Named { n: 3, role: &Role::Attachment, name, sha256: Digest::of(b"abc") })
     }
 
@@ -234,7 +236,7 @@ mod tests {
         for (subject, expected) in [("../../etc/passwd", "_.._etc_passwd"), (".", "document"), ("a\u{0}\nb", "ab")] {
             let mut launcher = launcher(Path::new("/cold"));
             launcher.template = Template::document("{subject}").unwrap();
-            let naming = Naming { launcher: &launcher, short: "k", uid: "" };
+            let naming = Naming { launcher: &launcher, short: "k", uid: "", kind: "mail" };
             let facts = Facts { subject: Some(subject.into()), ..Facts::default() };
             assert_eq!(naming.folder(&facts, &launcher.template), expected, "{subject:?}");
         }
@@ -243,7 +245,7 @@ mod tests {
     #[test]
     fn a_message_without_a_subject_is_named_by_its_key() {
         let launcher = launcher(Path::new("/cold"));
-        let naming = Naming { launcher: &launcher, short: "42-abc", uid: "42" };
+        let naming = Naming { launcher: &launcher, short: "42-abc", uid: "42", kind: "mail" };
         assert_eq!(naming.message(&facts()), "Facture n° 12_2026.eml");
         for subject in [None, Some(String::new()), Some(" \t".into())] {
             assert_eq!(naming.message(&Facts { subject, ..Facts::default() }), "42-abc.eml");

@@ -107,7 +107,14 @@ impl Source for Door {
             std::future::pending::<()>().await;
         }
         if self.open.load(Ordering::SeqCst) {
-            return Ok(Discovery { items: Vec::new(), cursor: None, start: None, present: None });
+            return Ok(Discovery {
+                items: Vec::new(),
+                cursor: None,
+                start: None,
+                present: None,
+                copies: 0,
+                standing: false,
+            });
         }
         Err(SourceError::Credentials(Fault::new(Code::Credentials, text!("revoked", "révoqué"))))
     }

@@ -13,7 +13,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::cycle::{Cycle, deliver_fault, spool_fault};
-use super::naming::{Named, Naming};
+use super::envelope::Dropped;
+use super::naming::{Named, Naming, kind};
 use crate::config::Launcher;
 use crate::config::launcher::{Kind, Take};
 use crate::config::pattern::Pattern;
@@ -34,7 +35,9 @@ impl Cycle {
         match content {
             Content::Gone => Ok(None),
             Content::File { path, name, stamp } => self.stage_file(item, short, &path, &name, &stamp),
-            Content::Envelope { path, .. } => Err(spool_fault(&path, &io::Error::other("not in this version"))),
+            Content::Envelope { path, deposit, stamps } => {
+                self.stage_envelope(item, short, &Dropped { path, deposit, stamps })
+            }
             Content::Mail { file, .. } if file.size > self.launcher.max_size => {
                 let entry = too_large(&self.launcher, &item.key, short, file.size);
                 self.quarantine_whole(&entry, None)?;
@@ -71,19 +74,19 @@ impl Cycle {
 
     fn stage_mail(&mut self, item: &Item, short: String, file: &SpoolFile, facts: Facts) -> Result<Entry, Fault> {
         let launcher = Arc::clone(&self.launcher);
-        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint };
+        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint, kind: kind(&launcher) };
         let mut taker = Taker::new(naming, &self.staging, facts);
         let walked = taker.walk(file);
         let Taker { mut parts, mut facts, rejected, fault, mut damage, mut notes, .. } = taker;
         if let Some(fault) = fault {
-            self.discard(&parts);
+            discard(&self.staging, &parts);
             return match fault {
                 Trouble::Disk(fault) => Err(fault),
                 Trouble::Pattern(text) => Ok(failed(&item.key, short, &text)),
             };
         }
         let (found, digest) = walked.map_err(|error| {
-            self.discard(&parts);
+            discard(&self.staging, &parts);
             spool_fault(&self.spool.path(&item.key), &error)
         })?;
         facts.digest = Some(digest);
@@ -103,10 +106,11 @@ impl Cycle {
         if stage == Stage::Recorded {
             self.add_folder(&naming, &facts, &mut parts);
         } else {
-            self.discard(&parts);
+            discard(&self.staging, &parts);
         }
         let reason = rejected.map(Text::same).or_else(|| lines(damage.iter().chain(&notes)));
-        let mut entry = Entry { key: item.key.clone(), short, stage, reason, facts, parts, settled: false };
+        let mut entry =
+            Entry { key: item.key.clone(), short, stage, reason, facts, parts, contents: None, settled: false };
         self.settle(&mut entry);
         if !damage.is_empty() && stage != Stage::Rejected {
             self.quarantine_whole(&entry, Some(file))?;
@@ -130,7 +134,7 @@ impl Cycle {
         facts: &Facts,
         parts: &mut Vec<Part>,
     ) -> Result<(), Fault> {
-        let staged = self.copy_message(item, naming.short, file).inspect_err(|_| self.discard(parts))?;
+        let staged = self.copy_message(item, naming.short, file).inspect_err(|_| discard(&self.staging, parts))?;
         for part in parts.iter_mut() {
             part.n += 1;
         }
@@ -157,7 +161,7 @@ impl Cycle {
     }
 
     /// With `group = folder`: the folder in which the documents are delivered.
-    fn add_folder(&self, naming: &Naming<'_>, facts: &Facts, parts: &mut Vec<Part>) {
+    pub(super) fn add_folder(&self, naming: &Naming<'_>, facts: &Facts, parts: &mut Vec<Part>) {
         let Some(template) = &self.launcher.folder else { return };
         let decision = Decision::Taken {
             staged: Staging::folder_of(naming.short),
@@ -190,7 +194,7 @@ impl Cycle {
             ..Facts::default()
         };
         let launcher = Arc::clone(&self.launcher);
-        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint };
+        let naming = Naming { launcher: &launcher, short: &short, uid: &item.hint, kind: kind(&launcher) };
         let mut part = Part {
             n: 1,
             role: Role::Document,
@@ -218,7 +222,8 @@ impl Cycle {
         if stage == Stage::Recorded {
             self.add_folder(&naming, &facts, &mut parts);
         }
-        let mut entry = Entry { key: key.clone(), short, stage, reason: None, facts, parts, settled: false };
+        let mut entry =
+            Entry { key: key.clone(), short, stage, reason: None, facts, parts, contents: None, settled: false };
         self.settle(&mut entry);
         Ok(Some(entry))
     }
@@ -260,42 +265,42 @@ impl Cycle {
     }
 
     /// Nothing will be left to do at the source of an item whose disposition is `leave`.
-    fn settle(&self, entry: &mut Entry) {
+    pub(super) fn settle(&self, entry: &mut Entry) {
         // of what is recorded it is decided when it is confirmed; the others never have anything done to them
         entry.settled = entry.stage == Stage::Empty && self.launcher.after_empty == Disposition::Leave;
     }
+}
 
-    /// Removes what was staged for an item that is not delivered.
-    pub(super) fn discard(&self, parts: &[Part]) {
-        for part in parts {
-            // what cannot be removed is swept by the next cycle
-            let _ = match part.staged() {
-                Some(folder) if part.role == Role::Folder => self.staging.remove_folder(folder),
-                Some(staged) => self.staging.remove(staged),
-                None => Ok(()),
-            };
-        }
+/// Removes what was staged for an item that is not delivered.
+pub(super) fn discard(staging: &Staging, parts: &[Part]) {
+    for part in parts {
+        // what cannot be removed is swept by the next cycle
+        let _ = match part.staged() {
+            Some(folder) if part.role == Role::Folder => staging.remove_folder(folder),
+            Some(staged) => staging.remove(staged),
+            None => Ok(()),
+        };
     }
 }
 
 /// Takes the parts of one message into staging.
-struct Taker<'a> {
+pub(super) struct Taker<'a> {
     launcher: &'a Launcher,
     naming: Naming<'a>,
     staging: &'a Staging,
-    facts: Facts,
-    parts: Vec<Part>,
+    pub(super) facts: Facts,
+    pub(super) parts: Vec<Part>,
     current: Option<(StagedWriter, String)>,
     rejected: Option<String>,
     /// Documents that are damaged.
-    damage: Vec<Text>,
+    pub(super) damage: Vec<Text>,
     /// What breaks the rules and loses nothing.
-    notes: Vec<Text>,
-    fault: Option<Trouble>,
+    pub(super) notes: Vec<Text>,
+    pub(super) fault: Option<Trouble>,
 }
 
 /// Why a message cannot be staged.
-enum Trouble {
+pub(super) enum Trouble {
     /// Staging itself.
     Disk(Fault),
     /// A pattern that reached its limit on this message.
@@ -303,7 +308,7 @@ enum Trouble {
 }
 
 impl<'a> Taker<'a> {
-    fn new(naming: Naming<'a>, staging: &'a Staging, facts: Facts) -> Self {
+    pub(super) fn new(naming: Naming<'a>, staging: &'a Staging, facts: Facts) -> Self {
         Self {
             launcher: naming.launcher,
             naming,
@@ -320,7 +325,7 @@ impl<'a> Taker<'a> {
 
     /// Reads a message to its end: what is wrong with it as a whole (and whether something is lost by it), and the
     /// digest of its bytes.
-    fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
+    pub(super) fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
         let mut body = Hashing { inner: file.open()?, hasher: Sha256::new() };
         let limits = limits(self.launcher);
         let size = usize::try_from(file.size).map_or(BUFFER, |size| size.clamp(1, BUFFER));
@@ -476,7 +481,7 @@ pub(super) fn facts_of(fingerprint: &Fingerprint) -> Facts {
 pub(super) fn extension(launcher: &Launcher) -> &'static str {
     match launcher.kind {
         Kind::Imap | Kind::Pop3 | Kind::O365 => "eml",
-        Kind::Directory => "bin",
+        Kind::Directory | Kind::Adullact => "bin",
     }
 }
 
@@ -554,7 +559,7 @@ pub(super) fn refusal(filter: &[Pattern], name: &str) -> Result<Option<String>, 
     Ok(None)
 }
 
-fn stage_of(parts: &[Part]) -> Stage {
+pub(super) fn stage_of(parts: &[Part]) -> Stage {
     let any = |wanted: fn(&Decision) -> bool| parts.iter().any(|part| wanted(&part.decision));
     if any(|decision| matches!(decision, Decision::Taken { .. })) {
         Stage::Recorded
@@ -565,12 +570,12 @@ fn stage_of(parts: &[Part]) -> Stage {
     }
 }
 
-fn bare(key: &ItemKey, short: String, stage: Stage, reason: Text) -> Entry {
+pub(super) fn bare(key: &ItemKey, short: String, stage: Stage, reason: Text) -> Entry {
     let (facts, parts) = (Facts::default(), Vec::new());
-    Entry { key: key.clone(), short, stage, reason: Some(reason), facts, parts, settled: false }
+    Entry { key: key.clone(), short, stage, reason: Some(reason), facts, parts, contents: None, settled: false }
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Text {
+pub(super) fn unreadable(path: &Path, error: &io::Error) -> Text {
     let (path, Text { en, fr }) = (path.display(), Text::io(error));
     text!(
         "{path}: the dropped file cannot be read: {en}; check the rights of this user",

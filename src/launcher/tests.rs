@@ -1,6 +1,7 @@
 //! The cycle with a scripted source, a real SQLite file and real directories.
 
 mod deliver;
+mod envelopes;
 mod ledger_tool;
 mod retry;
 
@@ -62,7 +63,14 @@ impl Source for Script {
             size: Some(body.len() as u64),
             reissued: self.reissued,
         };
-        Ok(Discovery { items: self.messages.iter().map(item).collect(), cursor: None, start: None, present: None })
+        Ok(Discovery {
+            items: self.messages.iter().map(item).collect(),
+            cursor: None,
+            start: None,
+            present: None,
+            copies: 0,
+            standing: false,
+        })
     }
 
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError> {

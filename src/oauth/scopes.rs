@@ -17,7 +17,7 @@ pub fn resource(launcher: &Launcher) -> Resource {
     match launcher.kind {
         Kind::Pop3 => Resource::Pop,
         Kind::Imap => Resource::Imap,
-        Kind::O365 | Kind::Directory => Resource::Graph,
+        Kind::O365 | Kind::Directory | Kind::Adullact => Resource::Graph,
     }
 }
 

@@ -6,27 +6,26 @@
 //! (`rsync`, `scp` wrappers and editors write there before they rename), and so are symbolic links, which may point
 //! anywhere.
 
-use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
+use super::dropped::{
+    Settling, answer, identity, move_to, nanoseconds, not_put_away, own_name, path_from_json, path_to_json, unreadable,
+};
 use super::outlet::Outlet;
-use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
+use super::watch::Watch;
+use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::config::Launcher;
 use crate::config::launcher::Since;
 use crate::delivery::spool::Spool;
 use crate::delivery::stamp::Stamp;
-use crate::delivery::{Published, publish, sync_directory};
-use crate::document::names::numbered;
 use crate::event::{Event, Events, Level};
-use crate::model::{Code, Digest, Disposition, Fault, ItemKey, ServiceName};
-use crate::text;
-use crate::text::Text;
+use crate::model::{Digest, Disposition, Fault, ItemKey, ServiceName};
 
 /// A directory of dropped files.
 #[derive(Debug)]
@@ -35,27 +34,27 @@ pub struct Directory {
     events: Events,
     dir: PathBuf,
     subfolders: bool,
-    settle: Duration,
     /// `since`: files that were last modified before are none of ours.
     since: Option<Since>,
-    /// Since when a file has looked as it does: for file systems and clocks whose times say nothing.
-    seen: HashMap<PathBuf, (Stamp, Instant)>,
+    /// Which of them have stayed as they are.
+    settling: Settling<Stamp>,
+    watch: Watch,
 }
 
 impl Directory {
     /// A source for a `directory` launcher; the directory is looked at by [`Source::discover`] only.
     pub fn new(launcher: &Launcher, events: Events) -> Self {
         let (name, dir) = (launcher.name.clone(), PathBuf::from(&launcher.source));
-        let (subfolders, settle, since) = (launcher.subfolders, launcher.settle, launcher.since);
-        Self { name, events, dir, subfolders, settle, since, seen: HashMap::new() }
+        let (subfolders, since) = (launcher.subfolders, launcher.since);
+        Self { name, events, dir, subfolders, since, settling: Settling::new(launcher.settle), watch: Watch::default() }
     }
 
     /// Lists the regular files, oldest first, with what they look like.
     fn list(&self) -> Result<Listing, SourceError> {
-        let dir = fs::canonicalize(&self.dir).map_err(|error| Self::unreadable(&self.dir, &error))?;
-        let top = identity(&dir).map_err(|error| Self::unreadable(&dir, &error))?;
+        let dir = fs::canonicalize(&self.dir).map_err(|error| unreadable(&self.dir, &error))?;
+        let top = identity(&dir).map_err(|error| unreadable(&dir, &error))?;
         let mut listing = Listing { files: Vec::new(), places: vec![top], whole: true };
-        self.look_into(&dir, 0, &mut listing).map_err(|error| Self::unreadable(&dir, &error))?;
+        self.look_into(&dir, 0, &mut listing).map_err(|error| unreadable(&dir, &error))?;
         listing.files.sort_by(|one, other| (one.1.modified, &one.0).cmp(&(other.1.modified, &other.0)));
         listing.places[1..].sort();
         Ok(listing)
@@ -92,34 +91,9 @@ impl Directory {
             if error.kind() == io::ErrorKind::NotFound {
                 return; // removed since it was listed
             }
-            let fault = Self::unreadable(dir, &error).fault().clone();
+            let fault = unreadable(dir, &error).fault().clone();
             self.events.emit(Event::new(Level::Warning, "folder_unreadable", fault.text).about(&self.name));
         }
-    }
-
-    /// Whether a file has stayed as it is for long enough.
-    fn is_settled(&mut self, path: &Path, stamp: &Stamp) -> bool {
-        let since = match self.seen.get(path) {
-            Some((before, since)) if before == stamp => *since,
-            _ => {
-                let now = Instant::now();
-                self.seen.insert(path.to_owned(), (*stamp, now));
-                now
-            }
-        };
-        since.elapsed() >= self.settle || stamp_is_older(stamp, self.settle)
-    }
-
-    fn unreadable(dir: &Path, error: &io::Error) -> SourceError {
-        let dir = dir.display();
-        let Text { en, fr } = Text::io(error);
-        SourceError::Mailbox(Fault::new(
-            Code::Folder,
-            text!(
-                "{dir}: the directory cannot be read: {en}; check `source`, and that this user may list it",
-                "{dir} : impossible de lire le répertoire : {fr} ; vérifiez `source`, et que cet utilisateur peut le lister"
-            ),
-        ))
     }
 }
 
@@ -133,10 +107,10 @@ impl Source for Directory {
         let Listing { files, places, whole } = self.list()?;
         let present: HashSet<ItemKey> = files.iter().map(|(path, stamp)| key(path, stamp)).collect();
         let listed: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
-        self.seen.retain(|path, _| listed.contains(path));
+        self.settling.keep(|path| listed.contains(path));
         let first = self.since.and_then(Since::first_moment);
         let recent = files.iter().filter(|(_, stamp)| first.is_none_or(|first| stamp.modified >= first));
-        let settled = recent.filter(|(path, stamp)| self.is_settled(path, stamp));
+        let settled = recent.filter(|(path, stamp)| self.settling.is_settled(path, stamp, &[*stamp]));
         let item = |(path, stamp): &(PathBuf, Stamp)| Item {
             key: key(path, stamp),
             hint: String::new(),
@@ -153,7 +127,7 @@ impl Source for Directory {
         let usable = whole && (same || (!same_top && !present.is_empty()));
         let cursor = usable.then(|| Cursor(places.join(" ")));
         let present = (same && whole).then_some(present);
-        Ok(Discovery { items, cursor, start: None, present })
+        Ok(Discovery { items, cursor, start: None, present, copies: 0, standing: false })
     }
 
     /// Nobody reissues these keys, since they are made of what the file is: date and name are what is asked for.
@@ -179,19 +153,16 @@ impl Source for Directory {
                 Err(fault) => trouble = Some(fault),
             }
         }
-        match trouble {
-            // one file that cannot be moved holds up no other
-            Some(fault) if !done.is_empty() => {
-                self.events.emit(Event::new(Level::Warning, "after_failed", fault.text).about(&self.name));
-                Ok(done)
-            }
-            Some(fault) => Err(SourceError::Mailbox(fault)),
-            None => Ok(done),
-        }
+        answer(done, trouble, &self.name, &self.events)
     }
 
     async fn finish(&mut self) -> Result<(), SourceError> {
         Ok(())
+    }
+
+    async fn wait(&mut self, upto: Duration) -> Wake {
+        let (due, quiet) = (self.settling.due(), self.settling.settle);
+        self.watch.wait(&self.dir, self.subfolders, due, quiet, upto).await
     }
 }
 
@@ -220,49 +191,12 @@ fn dispose(key: &ItemKey, what: &Disposition) -> Result<(), Fault> {
     if !Stamp::of(&path).is_ok_and(|stamp| unchanged(&stamp)) {
         return Ok(());
     }
-    let failed = |error: io::Error| {
-        let path = path.display();
-        Fault::new(
-            Code::Folder,
-            text!(
-                "{path}: delivered, but `after` cannot be carried out: {error}; it is tried again in the next cycle",
-                "{path} : livré, mais `after` ne peut être exécuté : {error} ; nouvel essai au prochain cycle"
-            ),
-        )
-    };
+    let failed = |error: io::Error| not_put_away(&path, &error);
     match what {
         Disposition::Delete => fs::remove_file(&path).map_err(failed),
         Disposition::Move(dir) => move_to(&path, Path::new(dir)).map_err(failed),
         Disposition::Leave | Disposition::Seen | Disposition::Flag | Disposition::Category(_) => Ok(()),
     }
-}
-
-/// Moves a file into a directory, which is made when it is missing, under its own name or the next free one; by a
-/// copy where that directory is on another volume.
-fn move_to(path: &Path, dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    match move_under_free_name(path, dir, name) {
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-        other => return other,
-    }
-    let copy = dir.join(format!(".{}.part", name.to_string_lossy()));
-    fs::copy(path, &copy)?;
-    fs::File::open(&copy)?.sync_all()?;
-    move_under_free_name(&copy, dir, name)?;
-    fs::remove_file(path)
-}
-
-fn move_under_free_name(path: &Path, dir: &Path, name: &std::ffi::OsStr) -> io::Result<()> {
-    if publish(path, &dir.join(name))? == Published::Taken {
-        let name = name.to_string_lossy();
-        for n in 2.. {
-            if publish(path, &dir.join(numbered(&name, n)))? == Published::Done {
-                break;
-            }
-        }
-    }
-    sync_directory(dir)
 }
 
 /// The content of a listed file, or that it has gone or become another one.
@@ -277,79 +211,17 @@ fn content(key: &ItemKey) -> Content {
     }
 }
 
-/// The file's own name; what is not UTF-8 is read as Windows-1252, as old shares write it.
-fn own_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    match name.to_str() {
-        Some(name) => name.to_owned(),
-        None => encoding_rs::WINDOWS_1252.decode_without_bom_handling(name.as_encoded_bytes()).0.into_owned(),
-    }
-}
-
-/// Contract, section 1: path, size, modification time (nanoseconds since 1970). A path that is not UTF-8 is written
-/// as hexadecimal digits, so that it is found again.
+/// Contract, section 1: path, size, modification time (nanoseconds since 1970).
 fn key(path: &Path, stamp: &Stamp) -> ItemKey {
-    let path = match path.to_str() {
-        Some(path) => serde_json::json!(path),
-        None => serde_json::json!({ "hex": hex(path.as_os_str().as_encoded_bytes()) }),
-    };
+    let path = path_to_json(path);
     ItemKey::new(serde_json::json!([path, stamp.size, nanoseconds(stamp.modified).to_string()]).to_string())
 }
 
 /// The inverse of [`key`]; `None` for a key of another kind of source.
 fn read_key(key: &ItemKey) -> Option<(PathBuf, u64, i128)> {
     let value: serde_json::Value = serde_json::from_str(key.as_str()).ok()?;
-    let path = match value.get(0)? {
-        serde_json::Value::String(path) => PathBuf::from(path),
-        other => path_from_hex(other.get("hex")?.as_str()?)?,
-    };
+    let path = path_from_json(value.get(0)?)?;
     Some((path, value.get(1)?.as_u64()?, value.get(2)?.as_str()?.parse().ok()?))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}"); // writing to a string never fails
-        digits
-    })
-}
-
-#[cfg(unix)]
-fn path_from_hex(digits: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt;
-    let pairs = digits.as_bytes().chunks(2);
-    let bytes = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes.collect::<Option<_>>()?)))
-}
-
-#[cfg(not(unix))]
-fn path_from_hex(_: &str) -> Option<PathBuf> {
-    None // names that are not Unicode are not found again here: they are delivered, and stay at the source
-}
-
-/// Whether modification and change time are both older than `settle`. A modification time in the future (copied
-/// from a machine whose clock is wrong) does not hold a file back where the system's own change time is known.
-fn stamp_is_older(stamp: &Stamp, settle: Duration) -> bool {
-    let now = nanoseconds(SystemTime::now());
-    let settle = i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX);
-    let modified = nanoseconds(stamp.modified);
-    match stamp.changed {
-        Some(changed) => now - changed >= settle && (now - modified >= settle || modified > now),
-        None => false, // seen unchanged for so long is the only way
-    }
-}
-
-fn nanoseconds(time: SystemTime) -> i128 {
-    let signed = |duration: Duration| i128::try_from(duration.as_nanos()).unwrap_or(i128::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => signed(after),
-        Err(before) => -signed(before.duration()),
-    }
-}
-
-/// Which directory stands under the path: device and inode, where the platform has them.
-fn identity(dir: &Path) -> io::Result<String> {
-    let stamp = Stamp::from_metadata(&fs::metadata(dir)?)?;
-    Ok(stamp.inode.map_or_else(String::new, |(device, inode)| format!("{device}:{inode}")))
 }
 
 /// Folders below one another; a tree that is deeper is not for documents.
@@ -357,12 +229,23 @@ const DEEPEST: usize = 64;
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::model::Code;
 
     fn source(dir: &Path, settle: Duration) -> Directory {
         let (name, events) = (ServiceName::new("depot"), Events::nowhere());
         let (dir, subfolders) = (dir.to_owned(), false);
-        Directory { name, events, dir, subfolders, settle, since: None, seen: HashMap::new() }
+        Directory {
+            name,
+            events,
+            dir,
+            subfolders,
+            since: None,
+            settling: Settling::new(settle),
+            watch: Watch::default(),
+        }
     }
 
     async fn names(source: &mut Directory) -> Vec<String> {

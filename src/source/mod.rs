@@ -4,14 +4,17 @@
 //! protocol file cannot skip a guarantee. `discover` and `fetch` are at-least-once; that everything is delivered
 //! exactly once is the cycle's business. The error of a call is named by what the caller does next.
 
+pub mod adullact;
 pub mod bearer;
 mod connect;
 pub mod directory;
+mod dropped;
 pub mod graph;
 pub mod imap;
 pub mod outlet;
 pub mod pop3;
 mod trouble;
+mod watch;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -86,6 +89,11 @@ pub struct Discovery {
     /// can tell: a done item that is not among them has left, and is new should it come back. `None` where keys are
     /// never used again.
     pub present: Option<HashSet<ItemKey>>,
+    /// Further copies of listed items that lie there too (a deposit that was dropped twice): counted as `already`.
+    pub copies: u64,
+    /// Items that are listed though they are done still lie there, or again: `after` is carried out once more, as it
+    /// was not, or not for this copy. Not for sources that list what stays there by design.
+    pub standing: bool,
 }
 
 /// An item as it is listed.

@@ -234,7 +234,7 @@ fn other_volume(staging: &Path, deliver: &Path, named: bool) -> Text {
 }
 
 fn source(launcher: &Launcher) -> Option<Remark> {
-    if launcher.kind != Kind::Directory {
+    if !launcher.kind.is_dropped() {
         return None;
     }
     let text = not_a_directory(launcher.places.name("source"), Path::new(&launcher.source))?;
@@ -292,7 +292,7 @@ fn watched(launcher: &Launcher, all: &[&Launcher]) -> Option<Remark> {
 
 /// What `after` puts away must not arrive beside what is delivered: it would be there twice, and not in one step.
 fn moves_into_delivery(launcher: &Launcher, all: &[&Launcher]) -> Option<(&'static str, Text)> {
-    if launcher.kind != Kind::Directory {
+    if !launcher.kind.is_dropped() {
         return None;
     }
     let ways = [("after", &launcher.after), ("after_empty", &launcher.after_empty)];
@@ -346,8 +346,9 @@ fn in_watched(option: &str, path: &Path, all: &[&Launcher]) -> Option<Text> {
 /// The directory of which `launcher` would take files that lie in `path`.
 fn in_source<'a>(path: &Path, launcher: &'a Launcher) -> Option<&'a Path> {
     let source = Path::new(&launcher.source);
-    let taken = if launcher.subfolders { within(path, source) } else { real(path) == real(source) };
-    (launcher.kind == Kind::Directory && taken).then_some(source)
+    let below = launcher.subfolders || launcher.kind == Kind::Adullact; // there a directory is a deposit
+    let taken = if below { within(path, source) } else { real(path) == real(source) };
+    (launcher.kind.is_dropped() && taken).then_some(source)
 }
 
 fn delivers_to_itself(launcher: &Launcher) -> Option<Text> {

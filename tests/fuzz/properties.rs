@@ -23,6 +23,14 @@ use pertuis::proto::pop3::replies::{Expect, Overlong as LongStatus, Replies, Ste
 use pertuis::proto::pop3::status::{Status as PopStatus, timestamp};
 use pertuis::text::{Lang, Text};
 
+#[path = "deposits.rs"]
+mod deposits;
+#[path = "invoices.rs"]
+mod invoices;
+
+pub(crate) use deposits::{archive, envelope};
+pub(crate) use invoices::{chorus, facturx};
+
 /// The configuration: mistakes stand inside the file, no section is lost, no secret is shown, and neither line ends
 /// nor the encoding of the file change what it says.
 pub(crate) fn ini(bytes: &[u8]) {

@@ -40,6 +40,8 @@ pub struct Again {
     pub received: Option<SystemTime>,
     /// The own name of its first document.
     pub name: Option<String>,
+    /// The deposit's own name, of an envelope.
+    pub deposit: Option<String>,
 }
 
 /// What became of a wish to forget.
@@ -76,7 +78,8 @@ impl Ledger {
     /// The items that are to be taken again, oldest first.
     pub fn again(&self) -> Result<Vec<Again>, Fault> {
         let sql = "SELECT key, retry, short, size, folder, received,
-                     (SELECT original_name FROM part WHERE item = item.id AND n > 0 ORDER BY n LIMIT 1)
+                     (SELECT original_name FROM part WHERE item = item.id AND n > 0 ORDER BY n LIMIT 1),
+                     json_extract(envelope, '$.name')
                    FROM item WHERE launcher = ?1 AND (retry OR stage = 'failed') AND departed IS NULL ORDER BY id";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let rows = statement.query_map([self.launcher], |row| {
@@ -88,6 +91,7 @@ impl Ledger {
                 folder: row.get(4)?,
                 received: row.get::<_, Option<i64>>(5)?.map(time),
                 name: row.get(6)?,
+                deposit: row.get(7)?,
             })
         });
         rows.map_err(failed)?.collect::<Result<_, _>>().map_err(failed)

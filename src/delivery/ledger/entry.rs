@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{OptionalExtension, Row};
 
-use super::{Decision, Entry, Facts, Ledger, Part, Stage, failed};
+use super::{Contents, Decision, Entry, Facts, Ledger, Part, Stage, failed};
 use crate::model::{Digest, Fault, ItemKey, Role};
 use crate::text::Text;
 
@@ -15,7 +15,7 @@ impl Ledger {
     /// A recorded item with all its parts, and when it was recorded.
     pub fn entry(&self, item: i64) -> Result<Option<(Entry, SystemTime)>, Fault> {
         let sql = "SELECT key, short, reason, message_id, size, header_digest, digest, folder, sender, recipients,
-                   subject, date, received, recorded FROM item WHERE id = ?1 AND stage = 'recorded'";
+                   subject, date, received, recorded, envelope FROM item WHERE id = ?1 AND stage = 'recorded'";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let read = |row: &Row<'_>| Ok((entry(row)?, time(row.get(13)?)));
         let Some((mut entry, recorded)) = statement.query_row([item], read).optional().map_err(failed)? else {
@@ -59,6 +59,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         reason: reason.map(Text::same),
         facts,
         parts: Vec::new(),
+        contents: row.get::<_, Option<String>>(14)?.as_deref().and_then(Contents::from_json),
         settled: false,
     })
 }

@@ -6,9 +6,11 @@
 //! a thread of its own.
 
 mod admin;
+mod contents;
 mod entry;
 mod known;
 mod query;
+mod relation;
 #[cfg(test)]
 mod tests;
 
@@ -17,8 +19,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use admin::{Again, Forgotten, Which};
+pub use contents::Contents;
 pub use known::Taken;
 pub use query::{Line, Selection, Sheet, SheetPart, list, names, resolve, show};
+pub use relation::{Before, Bond, Relation};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::model::{Code, Digest, Fault, ItemKey, Role, ServiceName};
@@ -58,6 +62,8 @@ pub struct Entry {
     pub facts: Facts,
     /// Its documents.
     pub parts: Vec<Part>,
+    /// What an envelope says of itself.
+    pub contents: Option<Contents>,
     /// Nothing is left to do at its source.
     pub settled: bool,
 }
@@ -420,7 +426,9 @@ impl Ledger {
     /// `acknowledge` is false there is nothing left to do at the source.
     pub fn confirm(&mut self, items: &[(i64, bool)], acknowledge: bool) -> Result<(), Fault> {
         let parts = "UPDATE part SET published = coalesce(published, ?2) WHERE item = ?1 AND decision = 'taken'";
+        // no index is made of an envelope any more: its metadata need not stay for ever
         let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
+                   envelope = CASE WHEN envelope IS NOT NULL THEN json_remove(envelope, '$.metadata') END,
                    acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id = ?1";
         self.write(|transaction| {
             let (now, mut parts, mut row) =
@@ -454,6 +462,19 @@ impl Ledger {
         self.write(|transaction| {
             let mut statement = transaction.prepare_cached("UPDATE item SET acknowledged = ?2 WHERE id = ?1")?;
             items.iter().try_for_each(|id| statement.execute(params![id, now()]).map(drop))
+        })
+    }
+
+    /// Done items that still lie at their source: what removes them there (`after` for delivered ones, `after_empty` for
+    /// those without any document) is carried out once more. What is in quarantine, or was adopted, is left alone.
+    pub fn reopen(&mut self, keys: &[&ItemKey], delivered: bool, empty: bool) -> Result<usize, Fault> {
+        let launcher = self.launcher;
+        let sql = "UPDATE item SET acknowledged = NULL WHERE launcher = ?1 AND key = ?2 AND departed IS NULL AND whole
+                   AND acknowledged IS NOT NULL AND ((?3 AND stage = 'confirmed') OR (?4 AND stage = 'empty'))";
+        self.write(|transaction| {
+            let mut statement = transaction.prepare_cached(sql)?;
+            let reopen = |key: &&ItemKey| statement.execute(params![launcher, key.as_str(), delivered, empty]);
+            keys.iter().map(reopen).sum::<Result<_, _>>()
         })
     }
 
@@ -564,8 +585,8 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
     let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
     let item = "INSERT INTO item (launcher, key, short, stage, whole, reason, generation, message_id, size,
                 header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures, acknowledged,
-                reason_fr) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-                CASE WHEN ?20 THEN ?18 END, ?21)";
+                reason_fr, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                ?18, ?19, CASE WHEN ?20 THEN ?18 END, ?21, ?22)";
     let (facts, key) = (&entry.facts, entry.key.as_str());
     let before: Option<u32> =
         transaction.prepare_cached(failures)?.query_row(params![launcher, key], |row| row.get(0)).optional()?;
@@ -596,8 +617,12 @@ fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: 
         if entry.stage == Stage::Failed { before.unwrap_or(0) + 1 } else { 0 },
         entry.settled,
         entry.reason.as_ref().map(|reason| &reason.fr),
+        entry.contents.as_ref().and_then(Contents::to_json),
     ])?;
     let id = transaction.last_insert_rowid();
+    if let Some(contents) = entry.contents.as_ref().filter(|_| entry.stage == Stage::Recorded) {
+        relation::insert(transaction, id, &contents.relations)?;
+    }
     entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))?;
     published.iter().try_for_each(|part| part.carry_over(transaction, id))?;
     Ok(Inserted { id, again: before.is_some() })
@@ -762,7 +787,8 @@ fn millis(time: SystemTime) -> i64 {
 }
 
 /// What makes each version of the file out of the one before it.
-const SCHEMAS: [&str; 3] = [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql")];
+const SCHEMAS: [&str; 4] =
+    [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql"), include_str!("schema4.sql")];
 #[allow(clippy::cast_possible_wrap)] // a handful
 const SCHEMA: i64 = SCHEMAS.len() as i64;
 /// How long a writer waits for another process.

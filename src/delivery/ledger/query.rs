@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{BUSY, SCHEMA, failed, prepare, too_new, unusable};
+use super::{BUSY, Contents, SCHEMA, failed, prepare, too_new, unusable};
 use crate::model::{Digest, Fault, ItemKey};
 use crate::text::Text;
 
@@ -77,6 +77,8 @@ pub struct Sheet {
     pub failures: u32,
     /// Its documents.
     pub parts: Vec<SheetPart>,
+    /// What an envelope said of itself; its metadata only until it was confirmed.
+    pub contents: Option<Contents>,
 }
 
 /// A document of a [`Sheet`].
@@ -155,10 +157,10 @@ pub fn show(path: &Path, launcher: &str, key: &str) -> Result<Option<Sheet>, Fau
     let connection = open_current(path)?;
     let sql = format!(
         "SELECT {LINE}, i.message_id, i.sender, replace(i.recipients, char(10), ', '), i.folder, i.date, i.received,
-         i.confirmed, i.acknowledged, i.failures, i.id FROM item i JOIN launcher l ON l.id = i.launcher
+         i.confirmed, i.acknowledged, i.failures, i.envelope, i.id FROM item i JOIN launcher l ON l.id = i.launcher
          WHERE l.name = ?1 AND i.short = ?2"
     );
-    let found = connection.query_row(&sql, params![launcher, key], |row| Ok((sheet(row)?, row.get::<_, i64>(24)?)));
+    let found = connection.query_row(&sql, params![launcher, key], |row| Ok((sheet(row)?, row.get::<_, i64>(25)?)));
     let Some((mut sheet, id)) = found.optional().map_err(failed)? else { return Ok(None) };
     let sql = "SELECT n, role, original_name, media_type, decision, filter, final, size, sha256 FROM part
                WHERE item = ?1 AND role NOT IN ('index', 'folder') ORDER BY n";
@@ -234,6 +236,7 @@ fn sheet(row: &Row<'_>) -> rusqlite::Result<Sheet> {
         confirmed: row.get(21)?,
         acknowledged: row.get(22)?,
         failures: row.get(23)?,
+        contents: row.get::<_, Option<String>>(24)?.as_deref().and_then(Contents::from_json),
         parts: Vec::new(),
     })
 }

@@ -19,6 +19,7 @@ fn entry(key: &str, stage: Stage) -> Entry {
         reason: None,
         facts: Facts::default(),
         parts,
+        contents: None,
         settled: false,
     }
 }

@@ -4,16 +4,34 @@
 //! once and writes what it takes out through a [`Store`], so that memory stays small whatever the size; kinds are
 //! recognised by content, never by file names alone.
 
+pub mod actes;
+pub mod archive;
+mod assemble;
+pub mod chorus;
+mod decode;
+#[cfg(test)]
+mod deposits;
+pub mod facturx;
+pub mod gather;
+pub mod helios;
+mod identify;
 pub mod limits;
+pub mod pastell;
+pub mod recognise;
 pub mod store;
+pub mod unpack;
 pub mod values;
+pub mod webdelib;
+pub mod xml;
 
 use std::io;
 use std::path::PathBuf;
 
-use self::store::Body;
+use self::limits::Limits;
+use self::store::{Body, Store};
 use self::values::Values;
-use crate::model::{EnvelopeKind, Role};
+use crate::model::{Digest, EnvelopeKind, Role};
+use crate::text;
 use crate::text::Text;
 
 /// A deposit: one unit of work, as it lies in the directory it was dropped into.
@@ -127,3 +145,80 @@ pub enum Error {
     #[error("{0}")]
     Store(io::Error),
 }
+
+/// What a deposit is, told from one pass over its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it is; `None` where nothing in it says so (yet).
+    pub kind: Option<EnvelopeKind>,
+    /// SHA-256 over the sorted digests of what it holds, without names: a replay renames, a ZIP made again has other
+    /// bytes. A directory, a ZIP and a tar.gz of equal contents have one. Meaningful once it is complete.
+    pub digest: Digest,
+    /// Whether all of it is there.
+    pub state: State,
+}
+
+/// Whether all of a deposit is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// As far as its content tells.
+    Complete,
+    /// It may still grow: an XML that is not closed, an archive that is cut, listed files that are absent, a metadata
+    /// file that does not parse.
+    Incomplete(Text),
+    /// It will never be taken: a DOCTYPE, a limit, an encrypted archive.
+    Refused(Text),
+}
+
+/// What `deposit` is: one pass over its bytes, and nothing is written anywhere. End markers and junk do not count; an
+/// end marker of a name of its own is left out by the caller. With an end marker that is known, absent files and
+/// the like no longer make it incomplete.
+///
+/// # Errors
+/// [`Error::Read`] alone; what it holds is told by [`State`].
+pub fn identify(deposit: &Deposit, limits: &Limits, aliases: &[(String, EnvelopeKind)]) -> Result<Identity, Error> {
+    identify::identify(deposit, limits, aliases)
+}
+
+/// Decodes a deposit, whole or not at all. Everything that it gives stands in `store`; a member that is read in place
+/// is copied there while it is decoded, so that each byte is read once.
+///
+/// # Errors
+/// Those of [`Error`]; what was written to the store by then is the caller's to remove.
+pub fn decode(
+    deposit: &Deposit,
+    limits: &Limits,
+    aliases: &[(String, EnvelopeKind)],
+    store: &mut dyn Store,
+) -> Result<Envelope, Error> {
+    decode::decode(deposit, limits, aliases, store)
+}
+
+/// The same with the name of the file in front.
+fn named(name: &str, error: Error) -> Error {
+    match error {
+        Error::Refused(Text { en, fr }) => Error::Refused(text!("{name}: {en}", "{name} : {fr}")),
+        other => other,
+    }
+}
+
+/// Whether a file of this name ends a deposit and is no part of it; `end_marker` is the option of that name.
+pub fn is_marker(name: &str, end_marker: Option<&str>) -> bool {
+    let same = |marker: &str| name.eq_ignore_ascii_case(marker);
+    end_marker.is_some_and(same) || MARKERS.into_iter().any(same)
+}
+
+/// Whether a file of this name is what systems and transfers leave behind: never delivered, no part of the identity.
+pub fn is_junk(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let ends = |ending: &&str| name.ends_with(*ending);
+    name.starts_with('.')
+        || name == "thumbs.db"
+        || name == "__macosx"
+        || JUNK_ENDINGS.iter().any(|ending| ends(&ending))
+}
+
+/// The end markers of Pastell's connectors (facts, A.1: generation 1b and 2).
+const MARKERS: [&str; 2] = ["fichier_termine.txt", "transfert_termine.txt"];
+/// Transfers under way, and the control files of the PES gateway (facts, C.1, A.3).
+const JUNK_ENDINGS: [&str; 3] = [".part", ".tmp", ".ocre"];

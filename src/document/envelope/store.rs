@@ -62,6 +62,12 @@ pub(crate) mod folder {
         pub(crate) fn len(&self) -> usize {
             std::fs::read_dir(self.dir.path()).unwrap().count()
         }
+
+        /// Bytes that stand there now.
+        pub(crate) fn size(&self) -> u64 {
+            let files = std::fs::read_dir(self.dir.path()).unwrap();
+            files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+        }
     }
 
     impl Store for Folder {

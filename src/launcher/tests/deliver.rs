@@ -198,11 +198,11 @@ async fn a_folder_waits_for_a_delivery_directory_that_vanished() {
 
 /// What arrived: names (with their folder) and contents, in the order of arrival.
 #[derive(Default)]
-struct Arrived(Vec<(String, String)>);
+pub(super) struct Arrived(Vec<(String, String)>);
 
 impl Arrived {
     /// Takes everything out of the delivery directory, as the COLD does; an index must never come before its files.
-    fn consume(&mut self, deliver: &Path) {
+    pub(super) fn consume(&mut self, deliver: &Path) {
         let mut found = Vec::new();
         for name in names(deliver) {
             let path = deliver.join(&name);
@@ -220,7 +220,7 @@ impl Arrived {
     }
 
     /// The contents of all documents, and what each index says arrived before it under that name.
-    fn check(&self, context: &str, indexes: usize) -> Vec<&str> {
+    pub(super) fn check(&self, context: &str, indexes: usize) -> Vec<&str> {
         let all = || self.0.iter().enumerate().filter(|(_, (name, _))| is_index(name));
         assert_eq!(all().count(), indexes, "{context}");
         let mut told = Vec::new();

@@ -223,7 +223,7 @@ impl Graph {
         self.known = Arc::new(known);
         // Exchange never gives an id again, so nothing depends on what has left
         let (cursor, start) = (places.to_cursor(), places.start().to_cursor());
-        Ok(Discovery { items, cursor: Some(cursor), start: Some(start), present: None })
+        Ok(Discovery { items, cursor: Some(cursor), start: Some(start), present: None, copies: 0, standing: false })
     }
 
     /// What is to be looked at in a folder, and where its next round of changes begins.

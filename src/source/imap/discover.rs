@@ -69,7 +69,14 @@ impl Imap {
         self.keep_gone(known.as_ref(), &mut found);
         // a server never gives a UID again, so nothing depends on what has left
         let (cursor, start) = (Places(found.places).to_cursor(), Places(found.starts).to_cursor());
-        Ok(Discovery { items: found.items, cursor: Some(cursor), start: Some(start), present: None })
+        Ok(Discovery {
+            items: found.items,
+            cursor: Some(cursor),
+            start: Some(start),
+            present: None,
+            copies: 0,
+            standing: false,
+        })
     }
 
     /// Finds the folders that are read; a single one is opened on the way.

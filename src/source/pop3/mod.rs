@@ -150,6 +150,8 @@ impl Pop3 {
             cursor: Some(memory.to_cursor()),
             start: Some(memory.to_cursor()),
             present: None,
+            copies: 0,
+            standing: false,
         })
     }
 

@@ -1,0 +1,8 @@
+//! Fuzz target: see `properties::archive`.
+#![no_main]
+
+#[path = "../properties.rs"]
+#[allow(dead_code)]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::archive(bytes));
