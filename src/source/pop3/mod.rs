@@ -268,6 +268,12 @@ impl Session {
         keys.into_iter().filter_map(|key| Some((*mailbox.numbers.get(key)?, key.clone()))).collect()
     }
 
+    /// Bytes of a message as LIST counts them; 0 of one that it does not name.
+    fn listed_size(&self, number: u32) -> u64 {
+        let entries = self.mailbox.as_ref().map_or(&[][..], |mailbox| &mailbox.entries);
+        entries.binary_search_by_key(&number, |entry| entry.number).map_or(0, |at| entries[at].size)
+    }
+
     /// The body behind `+OK` to RETR. Inside: what is to be told of the message, and whether the connection is still
     /// of use.
     #[allow(clippy::type_complexity)] // two outcomes with two remedies
@@ -278,7 +284,7 @@ impl Session {
         number: u32,
         limit: u64,
     ) -> Result<(Result<Content, Fault>, Result<(), SourceError>), SourceError> {
-        let (mut writer, mut head, mut trouble) = (Some(spool.create(key)), HeadReader::default(), None);
+        let (mut writer, mut head, mut trouble) = (Some(spool.create_for(key, self.listed_size(number))), HeadReader::default(), None);
         let end = self.wire.body(|bytes| {
             head.take(bytes);
             if head.size > limit {
