@@ -304,7 +304,7 @@ impl Cycle {
         let is_older = |print: Option<&Fingerprint>| {
             before.is_none_or(|before| print.and_then(|print| print.date).is_some_and(|date| date < before))
         };
-        let shorts = self.ledger.free_shorts(discovery.items.iter().map(own_short))?;
+        let shorts = self.ledger.free_shorts(discovery.items.iter().map(own_short), |_| true)?;
         let mut adopted: Vec<(ItemKey, String, Facts)> = Vec::new();
         for item in &discovery.items {
             let print = prints.get(&item.key);
@@ -539,7 +539,8 @@ impl Cycle {
 
     fn take_all(&mut self, items: &[Item], mut arrivals: Arrivals) -> Result<(), Fault> {
         // while the source begins to send
-        self.shorts = self.ledger.free_shorts(items.iter().map(own_short))?;
+        let known = |key: &ItemKey| self.again.contains_key(key);
+        self.shorts = self.ledger.free_shorts(items.iter().map(own_short), known)?;
         let items: HashMap<&ItemKey, &Item> = items.iter().map(|item| (&item.key, item)).collect();
         let (mut batch, mut done, total) = (Batch::default(), 0, items.len() as u64);
         let result = loop {
@@ -1178,7 +1179,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// Bytes of fetched bodies that may wait to be staged: the server is read while a batch is delivered.
 const IN_FLIGHT: u32 = 2 << 20;
 /// Fetched bodies that are received at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
 /// Items after which an adoption says how far it is.

@@ -144,7 +144,10 @@ mod tests {
             assert_eq!(read(empty, 1).fingerprint().header, Digest::of(b""));
         }
         let other = b"Received-SPF: pass; x\r\nRECEIVED : from a;\r\n Mon, 2 Nov 2026 10:00:00 +0100\r\n\r\n";
-        assert_eq!((read(other, 500).received(), read(b"Subject: x\r\n\r\n", 9).received()), (read(MAIL, 9).received(), None));
+        assert_eq!(
+            (read(other, 500).received(), read(b"Subject: x\r\n\r\n", 9).received()),
+            (read(MAIL, 9).received(), None)
+        );
         assert_eq!(read(b"a: b\n\nc: d\n\n", 5).fingerprint().header, Digest::of(b"a: b\n"));
         assert!(read(&vec![b'x'; HEAD_LIMIT * 2], 1 << 16).block.len() <= HEAD_LIMIT);
     }

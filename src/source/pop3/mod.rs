@@ -284,7 +284,8 @@ impl Session {
         number: u32,
         limit: u64,
     ) -> Result<(Result<Content, Fault>, Result<(), SourceError>), SourceError> {
-        let (mut writer, mut head, mut trouble) = (Some(spool.create_for(key, self.listed_size(number))), HeadReader::default(), None);
+        let (mut writer, mut head, mut trouble) =
+            (Some(spool.create_for(key, self.listed_size(number))), HeadReader::default(), None);
         let end = self.wire.body(|bytes| {
             head.take(bytes);
             if head.size > limit {
