@@ -793,11 +793,10 @@ impl Cycle {
         if item.whole && came_before {
             self.leave_quarantine(short);
         }
-        self.tell(
-            Level::Info,
-            "item_delivered",
-            text!("{short}: delivered, {files} file(s)", "{short} : livré, {files} fichier(s)"),
-        );
+        if self.env.events.wants(Level::Info, &self.launcher.name) {
+            let text = text!("{short}: delivered, {files} file(s)", "{short} : livré, {files} fichier(s)");
+            self.tell(Level::Info, "item_delivered", text);
+        }
     }
 
     /// Carries out `after` and `after_empty` for everything that waits for it.
