@@ -29,6 +29,7 @@ use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::oauth::Resource;
+use crate::proto::pop3::replies::Expect;
 use crate::proto::pop3::status::Status;
 use crate::source::bearer::{self, Bearer};
 use crate::source::outlet::Outlet;
@@ -178,9 +179,6 @@ impl Pop3 {
         }
         let (asked, mut failed) = (wanted.len(), Vec::new());
         let mut window = Window::new(session, Verb::Retr, wanted.keys().copied().collect::<Vec<_>>());
-        if changes_nothing {
-            (window, session.quitting) = window.quitting();
-        }
         while let Some((number, status)) = window.next(&mut session.wire).await? {
             let Some(key) = wanted.remove(&number) else { continue };
             if !status.is_ok() {
@@ -192,6 +190,9 @@ impl Pop3 {
                 return Ok(false);
             }
             end?;
+        }
+        if changes_nothing {
+            session.quit().await;
         }
         session.none_at_all(asked, &failed)?;
         for (key, number, status) in failed {
@@ -345,6 +346,15 @@ impl Session {
             "{host} : le message {number} dépasse {limit} octets (`max_size`), contrairement à ce que disait le serveur"
         );
         Fault::new(Code::Protocol, text)
+    }
+
+    /// Sends QUIT, whose answer [`close`](Self::close) reads: the server closes the mailbox while what it sent is being
+    /// delivered. Never with a body under way: Dovecot may then end the connection before it has sent all of it.
+    async fn quit(&mut self) {
+        self.quitting = true;
+        self.wire.queue("QUIT", Expect::Line);
+        // nothing was marked: nothing depends on it
+        let _ = self.wire.flush().await;
     }
 
     /// QUIT. What was marked is deleted only where the server says so (RFC 1939, 6: "some deleted messages not

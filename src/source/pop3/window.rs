@@ -15,8 +15,6 @@ pub(super) struct Window {
     depth: usize,
     waiting: VecDeque<u32>,
     under_way: VecDeque<u32>,
-    /// QUIT goes behind the last command.
-    quits: bool,
 }
 
 /// What is asked of each message.
@@ -33,15 +31,7 @@ pub(super) enum Verb {
 impl Window {
     pub(super) fn new(session: &Session, verb: Verb, numbers: impl IntoIterator<Item = u32>) -> Self {
         let depth = if session.capabilities.pipelining { DEPTH } else { 1 };
-        Self { verb, depth, waiting: numbers.into_iter().collect(), under_way: VecDeque::new(), quits: false }
-    }
-
-    /// The same with QUIT behind the last command, where commands may be sent ahead: the server closes the mailbox while
-    /// what it sent is being delivered. Answers whether it does so.
-    pub(super) fn quitting(mut self) -> (Self, bool) {
-        self.quits = self.depth > 1 && !self.waiting.is_empty();
-        let quits = self.quits;
-        (self, quits)
+        Self { verb, depth, waiting: numbers.into_iter().collect(), under_way: VecDeque::new() }
     }
 
     /// The next status line and its message; `None` once every command was answered. After `+OK` to RETR and TOP the
@@ -58,9 +48,6 @@ impl Window {
                 };
                 wire.queue(&line, expect);
                 self.under_way.push_back(number);
-            }
-            if self.quits && self.waiting.is_empty() {
-                wire.queue("QUIT", Expect::Line);
             }
             wire.flush().await?;
         }
