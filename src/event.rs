@@ -128,15 +128,19 @@ impl Event {
 pub struct Events {
     sink: Arc<dyn Fn(Event) + Send + Sync>,
     watcher: Option<Arc<Watcher>>,
+    wanted: Option<Arc<Wanted>>,
 }
 
 /// Told how far a launcher's cycle has come: items done, and how many there are.
 type Watcher = dyn Fn(&ServiceName, u64, u64) + Send + Sync;
 
+/// Whether events of this level of a section are of use to anybody.
+type Wanted = dyn Fn(Level, &ServiceName) -> bool + Send + Sync;
+
 impl Events {
     /// Sends every event to `sink`, which must not block for long.
     pub fn to(sink: impl Fn(Event) + Send + Sync + 'static) -> Self {
-        Self { sink: Arc::new(sink), watcher: None }
+        Self { sink: Arc::new(sink), watcher: None, wanted: None }
     }
 
     /// The same, with somebody who watches how far cycles have come. That is no event: nobody logs or counts it.
@@ -145,9 +149,20 @@ impl Events {
         Self { watcher: Some(Arc::new(watcher)), ..self }
     }
 
+    /// The same, where `wanted` says of which levels of a section events are of use; without it all are.
+    #[must_use]
+    pub fn wanting(self, wanted: impl Fn(Level, &ServiceName) -> bool + Send + Sync + 'static) -> Self {
+        Self { wanted: Some(Arc::new(wanted)), ..self }
+    }
+
     /// Tells nobody.
     pub fn nowhere() -> Self {
         Self::to(drop)
+    }
+
+    /// Whether an event of this level of a section need be made: there may be one for each of a hundred thousand mails.
+    pub fn wants(&self, level: Level, service: &ServiceName) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted(level, service))
     }
 
     /// Tells `event`.

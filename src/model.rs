@@ -65,7 +65,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 
@@ -73,6 +73,12 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Two lower-case digits for each byte.
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(HEX[usize::from(digit)])).collect()
 }
 
 /// What identifies an item at its source: a message, an envelope or a dropped file.
@@ -108,8 +114,8 @@ impl ItemKey {
     /// UID, say) put in front; the 24 hex digits after it make two keys of one launcher differ.
     pub fn short(&self, hint: &str) -> String {
         let hint: String = hint.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
-        let digest = &Digest::of(self.0.as_bytes()).to_string()[..24];
-        if hint.is_empty() { digest.to_owned() } else { format!("{hint}-{digest}") }
+        let digest = hex(&Digest::of(self.0.as_bytes()).0[..12]);
+        if hint.is_empty() { digest } else { format!("{hint}-{digest}") }
     }
 
     /// The hint in a `{key}` that was made of one; empty where there was none.
@@ -350,6 +356,8 @@ impl Fault {
         Self { code, text }
     }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 #[cfg(test)]
 mod tests {

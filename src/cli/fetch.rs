@@ -78,7 +78,7 @@ type Quarantined = Arc<Mutex<Vec<(String, Text)>>>;
 
 /// What happens meanwhile: printed above the bars; what goes to quarantine is kept for the end where it is `listed`.
 fn told(events: &Events, bars: &Bars, listed: Option<Quarantined>) -> Events {
-    let (events, above, shown) = (events.clone(), bars.clone(), bars.clone());
+    let (wanted, events, above, shown) = (events.clone(), events.clone(), bars.clone(), bars.clone());
     let sink = move |event: Event| match (event.name, &listed, &event.service) {
         // the summary of a cycle is this command's own output
         ("cycle_done" | "cycle_failed", _, _) => {}
@@ -87,7 +87,8 @@ fn told(events: &Events, bars: &Bars, listed: Option<Quarantined>) -> Events {
         }
         _ => above.above(|| events.emit(event)),
     };
-    Events::to(sink).watched(move |launcher, done, total| shown.show(launcher, done, total))
+    let told = Events::to(sink).wanting(move |level, service| wanted.wants(level, service));
+    if bars.drawn { told.watched(move |launcher, done, total| shown.show(launcher, done, total)) } else { told }
 }
 
 /// The launchers that are meant: by name, in the order of the command line and each once, or every enabled one.

@@ -15,13 +15,17 @@ use crate::model::ServiceName;
 pub(super) struct Bars {
     all: MultiProgress,
     each: Arc<Mutex<HashMap<ServiceName, ProgressBar>>>,
+    /// Somebody sees them.
+    pub(super) drawn: bool,
 }
 
 impl Bars {
     /// Bars on standard error; nothing is drawn where that is no terminal, or `hidden`.
     pub(super) fn new(hidden: bool) -> Self {
         let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        Self { all: MultiProgress::with_draw_target(target), each: Arc::default() }
+        let all = MultiProgress::with_draw_target(target);
+        let drawn = !all.is_hidden();
+        Self { all, each: Arc::default(), drawn }
     }
 
     /// So many of so many items of a launcher are done.
@@ -33,7 +37,7 @@ impl Bars {
 
     /// Prints something meanwhile.
     pub(super) fn above(&self, print: impl FnOnce()) {
-        self.all.suspend(print);
+        if self.drawn { self.all.suspend(print) } else { print() }
     }
 
     /// Takes the bars away.

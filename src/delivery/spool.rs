@@ -35,6 +35,14 @@ impl Spool {
         SpoolWriter { held: Vec::new(), file: None, spool: self.clone(), key: key.clone(), size: 0 }
     }
 
+    /// The same for a body of which the source says that it has `size` bytes: one that is held has its room at once.
+    pub fn create_for(&self, key: &ItemKey, size: u64) -> SpoolWriter {
+        let room = usize::try_from(size).unwrap_or(usize::MAX).min(HELD);
+        let mut writer = self.create(key);
+        writer.held.reserve_exact(room);
+        writer
+    }
+
     /// The finished file of an item, if it is there.
     pub fn find(&self, key: &ItemKey) -> Option<SpoolFile> {
         SpoolFile::at(self.path(key))
@@ -108,6 +116,14 @@ impl SpoolFile {
         }
     }
 
+    /// Its bytes, where it is held in memory.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.body {
+            Body::Memory(bytes) => Some(bytes),
+            Body::File(_) => None,
+        }
+    }
+
     /// Reads it from its beginning.
     pub fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         Ok(match &self.body {
@@ -160,7 +176,14 @@ impl SpoolWriter {
                 self.file = None;
                 Body::File(path)
             }
-            None => Body::Memory(Arc::new(std::mem::take(&mut self.held))),
+            None => {
+                let mut bytes = std::mem::take(&mut self.held);
+                // the source may have promised more than it sent, and many bodies may wait
+                if bytes.capacity() / 2 > bytes.len() {
+                    bytes.shrink_to_fit();
+                }
+                Body::Memory(Arc::new(bytes))
+            }
         };
         Ok(SpoolFile { body, size: self.size })
     }
@@ -223,11 +246,12 @@ mod tests {
         drop(cut);
         assert_eq!((spool.find(&key), fs::read_dir(dir.path()).unwrap().count()), (None, 0));
         for (size, files) in [(5, 0), (HELD + 5, 1)] {
-            let mut whole = spool.create(&key);
+            let mut whole = spool.create_for(&key, 9 * size as u64);
             for piece in vec![b'y'; size].chunks(1000) {
                 whole.write_all(piece).unwrap();
             }
             let file = whole.finish().unwrap();
+            assert_eq!(file.bytes().map(<[u8]>::len), (files == 0).then_some(size));
             let mut read = Vec::new();
             file.open().unwrap().read_to_end(&mut read).unwrap();
             assert_eq!((file.size, read), (size as u64, vec![b'y'; size]));

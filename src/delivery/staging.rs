@@ -259,7 +259,9 @@ fn syncable_volume(_: &Path) -> Option<File> {
 const GENERATION: &str = "generation";
 /// The end of the name of a folder in which an item's files wait for their delivery.
 const FOLDER: &str = ".folder";
-const BUFFER: usize = 32 * 1024;
+/// Only small pieces are put together: decoders pass on large ones, and a larger buffer costs a small document more than
+/// it saves.
+const BUFFER: usize = 2 * 1024;
 const SYNC_THREADS: usize = 8;
 /// So many files are made safe one by one: what others have written is then none of our time.
 #[cfg(target_os = "linux")]

@@ -19,7 +19,8 @@ pub(super) fn part_name(disposition: &Parameters, content_type: &Parameters) -> 
 /// characters. A safe name stays as it is.
 pub fn safe_name(name: &str) -> String {
     let last = name.split(['/', '\\']).rfind(|part| !part.trim_matches(EDGE).is_empty()).unwrap_or_default();
-    let kept: String = last.chars().filter_map(safe_char).nfc().collect();
+    let safe = last.chars().filter_map(safe_char);
+    let kept: String = if last.is_ascii() { safe.collect() } else { safe.nfc().collect() };
     let trimmed = kept.trim_start_matches(EDGE).trim_end_matches(EDGE);
     if trimmed.is_empty() {
         return NAMELESS.to_owned();

@@ -136,6 +136,9 @@ impl<'t, 'a> Walker<'t, 'a> {
         if !leaf.is_read() {
             return Ok(());
         }
+        if self.out.capacity() == 0 {
+            self.out.reserve(FIRST);
+        }
         let (content, line_break) = piece.split_break();
         leaf.decoder.push(leaf.held_break, &mut self.out);
         leaf.decoder.push(content, &mut self.out);
@@ -518,6 +521,9 @@ fn without_brackets(raw: &[u8]) -> String {
 
 /// Decoded content goes to the visitor in pieces of this size, bytes; the last line may make them larger by its length.
 pub(super) const PASS_ON: usize = 32 * 1024;
+
+/// Room for decoded content that is taken at once, bytes: what a small document needs.
+const FIRST: usize = 4 * 1024;
 
 /// Shorter boundaries must stand alone on their line.
 const TRUSTED: usize = 8;

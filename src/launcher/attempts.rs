@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::config::Launcher;
@@ -21,7 +20,8 @@ use crate::delivery::spool::Spool;
 use crate::delivery::{make_state, replace};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Digest, Disposition, Fault, ItemKey, ServiceName};
-use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
+use crate::source::outlet::Outlet;
+use crate::source::{Cursor, Discovery, Fingerprint, Item, Source, SourceError, Wake};
 use crate::text;
 use crate::text::Text;
 
@@ -97,7 +97,7 @@ impl Source for Careful {
         self.note(result, false)
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         let result = self.source.fetch(batch, spool, out).await;
         self.note(result, false)
     }

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +35,7 @@ use crate::delivery::staging::Staging;
 use crate::delivery::{Published, publish, same_volume, sync_directory};
 use crate::event::{Event, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey, Role};
+use crate::source::outlet::{Inlet, outlet};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
@@ -304,7 +304,7 @@ impl Cycle {
         let is_older = |print: Option<&Fingerprint>| {
             before.is_none_or(|before| print.and_then(|print| print.date).is_some_and(|date| date < before))
         };
-        let shorts = self.ledger.free_shorts(discovery.items.iter().map(own_short))?;
+        let shorts = self.ledger.free_shorts(discovery.items.iter().map(own_short), |_| true)?;
         let mut adopted: Vec<(ItemKey, String, Facts)> = Vec::new();
         for item in &discovery.items {
             let print = prints.get(&item.key);
@@ -507,10 +507,10 @@ impl Cycle {
         if items.is_empty() {
             return (self, Ok(()));
         }
-        if let Err(fault) = self.prepare_to_take(&items) {
+        if let Err(fault) = self.prepare_to_take() {
             return (self, Err(fault.into()));
         }
-        let (sender, fetched) = mpsc::channel(IN_FLIGHT);
+        let (sender, fetched) = outlet(IN_FLIGHT);
         let (spool, stop, runtime) = (self.spool.clone(), self.stop.clone(), Handle::current());
         let items: Arc<[Item]> = items.into();
         let listed = Arc::clone(&items);
@@ -529,16 +529,18 @@ impl Cycle {
         (cycle, taken.map_err(End::from).and_then(|()| Ok(fetched?)))
     }
 
-    fn prepare_to_take(&mut self, items: &[Item]) -> Result<(), Fault> {
+    fn prepare_to_take(&mut self) -> Result<(), Fault> {
         if !self.dry_run {
             self.raise_generation()?;
             boundary();
         }
-        self.shorts = self.ledger.free_shorts(items.iter().map(own_short))?;
         Ok(())
     }
 
     fn take_all(&mut self, items: &[Item], mut arrivals: Arrivals) -> Result<(), Fault> {
+        // while the source begins to send
+        let known = |key: &ItemKey| self.again.contains_key(key);
+        self.shorts = self.ledger.free_shorts(items.iter().map(own_short), known)?;
         let items: HashMap<&ItemKey, &Item> = items.iter().map(|item| (&item.key, item)).collect();
         let (mut batch, mut done, total) = (Batch::default(), 0, items.len() as u64);
         let result = loop {
@@ -791,11 +793,10 @@ impl Cycle {
         if item.whole && came_before {
             self.leave_quarantine(short);
         }
-        self.tell(
-            Level::Info,
-            "item_delivered",
-            text!("{short}: delivered, {files} file(s)", "{short} : livré, {files} fichier(s)"),
-        );
+        if self.env.events.wants(Level::Info, &self.launcher.name) {
+            let text = text!("{short}: delivered, {files} file(s)", "{short} : livré, {files} fichier(s)");
+            self.tell(Level::Info, "item_delivered", text);
+        }
     }
 
     /// Carries out `after` and `after_empty` for everything that waits for it.
@@ -834,7 +835,7 @@ impl Cycle {
         for key in keys {
             if self.spool.find(key).is_none() {
                 let batch = [Item { key: key.clone(), hint: String::new(), size: None, reissued: false }];
-                let (sender, mut receiver) = mpsc::channel(1);
+                let (sender, mut receiver) = outlet(1);
                 let (fetched, answer) = tokio::join!(source.fetch(&batch, &self.spool, sender), receiver.recv());
                 fetched?;
                 match answer.map(|fetched| fetched.content) {
@@ -1041,7 +1042,7 @@ fn own_short(item: &Item) -> (&ItemKey, String) {
 
 /// What a source fetches, as the thread that stages it receives it.
 struct Arrivals {
-    fetched: mpsc::Receiver<Fetched>,
+    fetched: Inlet,
     /// Received and not staged yet: the two threads wake each other once for several.
     received: VecDeque<Fetched>,
     runtime: Handle,
@@ -1059,12 +1060,10 @@ impl Arrivals {
         if let Some(next) = self.received.pop_front() {
             return Arrival::Item(next);
         }
-        let mut received = Vec::with_capacity(AT_ONCE);
-        let receive = async { timeout(LINGER, self.fetched.recv_many(&mut received, AT_ONCE)).await };
+        let receive = async { timeout(LINGER, self.fetched.recv_many(&mut self.received, AT_ONCE)).await };
         if self.runtime.block_on(receive).is_err() {
             return Arrival::Lull;
         }
-        self.received.extend(received);
         self.received.pop_front().map_or(Arrival::End, Arrival::Item)
     }
 }
@@ -1176,10 +1175,10 @@ const BATCH: usize = 512;
 const BATCH_BYTES: u64 = 64 << 20;
 /// Nothing has come for so long: what is staged is delivered.
 const LINGER: Duration = Duration::from_secs(1);
-/// Fetched bodies that may wait to be staged: the server is read while a batch is delivered.
-const IN_FLIGHT: usize = 64;
+/// Bytes of fetched bodies that may wait to be staged: the server is read while a batch is delivered.
+const IN_FLIGHT: u32 = 2 << 20;
 /// Fetched bodies that are received at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 const IDENTIFY: usize = 200;
 const ACKNOWLEDGE: usize = 500;
 /// Items after which an adoption says how far it is.

@@ -135,8 +135,8 @@ mod tests {
     use super::*;
     use crate::delivery::spool::Spool;
     use crate::model::{Disposition, ItemKey};
-    use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, SourceError};
-    use tokio::sync::mpsc;
+    use crate::source::outlet::Outlet;
+    use crate::source::{Cursor, Discovery, Fingerprint, Item, SourceError};
 
     fn due(interval: &str, least: u64, wall: &str) -> Due {
         let mut due = Due::at(&Interval::parse(interval).unwrap(), Duration::from_secs(least));
@@ -166,7 +166,7 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+        async fn fetch(&mut self, _: &[Item], _: &Spool, _: Outlet) -> Result<(), SourceError> {
             Ok(())
         }
 

@@ -123,17 +123,19 @@ pub(super) struct FreeNames {
 impl FreeNames {
     /// `name`, else the next numbered one, that neither stands in `directory` nor is promised; it is promised then.
     pub(super) fn next(&mut self, directory: &Path, name: &str, promised: &mut HashSet<String>) -> String {
+        // each with its form in lower case
         let is_free =
-            |name: &str| !promised.contains(&name.to_lowercase()) && directory.join(name).symlink_metadata().is_err();
-        let mut candidate = name.to_owned();
-        if !is_free(name) {
-            let last = self.last.entry(name.to_lowercase()).or_insert(1);
-            while !is_free(&candidate) {
+            |name: &str, folded: &str| !promised.contains(folded) && directory.join(name).symlink_metadata().is_err();
+        let (mut candidate, mut folded) = (name.to_owned(), name.to_lowercase());
+        if !is_free(&candidate, &folded) {
+            let last = self.last.entry(folded.clone()).or_insert(1);
+            while !is_free(&candidate, &folded) {
                 *last += 1;
                 candidate = numbered(name, *last);
+                folded = candidate.to_lowercase();
             }
         }
-        promised.insert(candidate.to_lowercase());
+        promised.insert(folded);
         candidate
     }
 }
@@ -156,7 +158,7 @@ fn bare_address(from: &str) -> &str {
 
 /// In one normal form (NFC): what macOS sends decomposed is the same name on Windows.
 fn composed(name: &str) -> String {
-    if is_nfc(name) { name.to_owned() } else { name.nfc().collect() }
+    if name.is_ascii() || is_nfc(name) { name.to_owned() } else { name.nfc().collect() }
 }
 
 /// The safe name that ends with this extension (its dot included).

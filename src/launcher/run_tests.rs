@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::*;
@@ -14,7 +13,8 @@ use crate::delivery::spool::Spool;
 use crate::model::{Fault, ItemKey};
 use crate::oauth::{Identity, SignedIn, Store};
 use crate::secret::Secret;
-use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, SourceError};
+use crate::source::outlet::Outlet;
+use crate::source::{Cursor, Discovery, Fingerprint, Item, SourceError};
 
 /// Runs a launcher of a directory for so long; answers the seconds at which its cycles ended.
 async fn cycles(interval: &str, how_long: Duration) -> Vec<u64> {
@@ -123,7 +123,7 @@ impl Source for Door {
         Ok(Vec::new())
     }
 
-    async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, _: &[Item], _: &Spool, _: Outlet) -> Result<(), SourceError> {
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! is read from the spool once, as a stream; each wanted part is decoded straight into its staged file.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -326,16 +326,21 @@ impl<'a> Taker<'a> {
     /// Reads a message to its end: what is wrong with it as a whole (and whether something is lost by it), and the
     /// digest of its bytes.
     pub(super) fn walk(&mut self, file: &SpoolFile) -> io::Result<(Vec<(bool, Text)>, Digest)> {
+        if let Some(bytes) = file.bytes() {
+            return Ok((self.walk_through(bytes)?, Digest::of(bytes)));
+        }
         let mut body = Hashing { inner: file.open()?, hasher: Sha256::new() };
-        let limits = limits(self.launcher);
-        let size = usize::try_from(file.size).map_or(BUFFER, |size| size.clamp(1, BUFFER));
-        let found = match walk(BufReader::with_capacity(size, &mut body), &limits, self) {
-            Ok(walked) => walked.damage.iter().map(|damage| (damage.is_loss(), damage.text())).collect(),
-            Err(WalkError::Limit(text)) => vec![(true, text)],
-            Err(WalkError::Read(error) | WalkError::Visit(error)) => return Err(error),
-        };
+        let found = self.walk_through(BufReader::with_capacity(BUFFER, &mut body))?;
         io::copy(&mut body, &mut io::sink())?;
         Ok((found, Digest(body.hasher.finalize().into())))
+    }
+
+    fn walk_through(&mut self, body: impl BufRead) -> io::Result<Vec<(bool, Text)>> {
+        match walk(body, &limits(self.launcher), self) {
+            Ok(walked) => Ok(walked.damage.iter().map(|damage| (damage.is_loss(), damage.text())).collect()),
+            Err(WalkError::Limit(text)) => Ok(vec![(true, text)]),
+            Err(WalkError::Read(error) | WalkError::Visit(error)) => Err(error),
+        }
     }
 
     fn disk<T>(&mut self, result: io::Result<T>) -> io::Result<T> {

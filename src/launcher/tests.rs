@@ -17,13 +17,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::config::pattern::Pattern;
 use crate::delivery::ledger::{self, Ledger};
 use crate::delivery::spool::Spool;
 use crate::model::{Digest, Disposition, Fault, ItemKey};
+use crate::source::outlet::Outlet;
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, SourceError};
 
 /// A mailbox in memory: messages by key, and what is to go wrong.
@@ -82,7 +82,7 @@ impl Source for Script {
         Ok(batch.iter().map(fingerprint).collect())
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         if let Some(directory) = &self.pull_away {
             fs::remove_dir_all(directory).unwrap();
         }

@@ -87,8 +87,12 @@ impl Settings {
     }
 
     fn wants(&self, event: &Event) -> bool {
-        let own = event.service.as_ref().and_then(|service| self.levels.get(service));
-        event.level <= *own.unwrap_or(&self.level)
+        self.wants_level(event.level, event.service.as_ref())
+    }
+
+    fn wants_level(&self, level: Level, service: Option<&ServiceName>) -> bool {
+        let own = service.and_then(|service| self.levels.get(service));
+        level <= *own.unwrap_or(&self.level)
     }
 }
 
@@ -109,8 +113,9 @@ impl Log {
 
     /// The way in: every event sent to it is logged.
     pub fn events(&self) -> Events {
-        let log = self.clone();
+        let (log, settings) = (self.clone(), self.clone());
         Events::to(move |event| log.write(&event))
+            .wanting(move |level, service| settings.lock().settings.wants_level(level, Some(service)))
     }
 
     /// Opens the log file again, after it was moved away (SIGUSR1). It is never emptied here. On failure the old one

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -26,6 +25,7 @@ use self::loose::Said;
 use self::memory::Memory;
 use self::units::{Rules, Shape, Unit};
 use super::dropped::{Settling, answer, nanoseconds, not_put_away, path_to_json, unreadable};
+use super::outlet::Outlet;
 use super::watch::Watch;
 use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::config::Launcher;
@@ -302,7 +302,7 @@ impl Source for Adullact {
         Ok(batch.iter().filter_map(print).collect())
     }
 
-    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: Outlet) -> Result<(), SourceError> {
         for item in batch {
             let fetched = Fetched { key: item.key.clone(), content: self.content(&item.key) };
             if out.send(fetched).await.is_err() {

@@ -121,7 +121,9 @@ impl Link {
 
     /// What the server said, without secrets of ours.
     pub(super) fn without_secrets(&self, said: &str) -> String {
-        self.hidden.iter().fold(said.to_owned(), |said, secret| said.replace(secret.as_str(), "***"))
+        self.hidden.iter().fold(said.to_owned(), |said, secret| {
+            if said.contains(secret.as_str()) { said.replace(secret.as_str(), "***") } else { said }
+        })
     }
 
     /// The beginning of a reply that makes no sense, as it may be told.

@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use super::dropped::{
     Settling, answer, identity, move_to, nanoseconds, not_put_away, own_name, path_from_json, path_to_json, unreadable,
 };
+use super::outlet::Outlet;
 use super::watch::Watch;
 use super::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::config::Launcher;
@@ -135,7 +135,7 @@ impl Source for Directory {
         Ok(batch.iter().filter_map(|item| Some((item.key.clone(), fingerprint(&item.key)?))).collect())
     }
 
-    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: Outlet) -> Result<(), SourceError> {
         for item in batch {
             let fetched = Fetched { key: item.key.clone(), content: Ok(content(&item.key)) };
             if out.send(fetched).await.is_err() {

@@ -11,6 +11,7 @@ pub mod directory;
 mod dropped;
 pub mod graph;
 pub mod imap;
+pub mod outlet;
 pub mod pop3;
 mod trouble;
 mod watch;
@@ -20,8 +21,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
+use self::outlet::Outlet;
 use crate::delivery::spool::{Spool, SpoolFile};
 use crate::delivery::stamp::Stamp;
 use crate::document::envelope::Deposit;
@@ -50,9 +51,9 @@ pub trait Source: Send {
     async fn identify(&mut self, batch: &[Item]) -> Result<Vec<(ItemKey, Fingerprint)>, SourceError>;
 
     /// Brings the bodies of `batch`, in whatever order they arrive, streamed to the spool and sent to `out` one by
-    /// one; a full channel holds the source back. Every item of the batch is answered once, a vanished one with
+    /// one; a full outlet holds the source back. Every item of the batch is answered once, a vanished one with
     /// [`Content::Gone`]; one bad item fails alone (`Err` inside), any other error ends the call.
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError>;
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError>;
 
     /// Does `what` to items at the source. Repeatable: an item that is gone, moved or marked already is done. Must
     /// work days later and without a fetch before it. Answers with the keys for which it is done (the others are
@@ -252,7 +253,7 @@ impl Source for Unusable {
         self.why()
     }
 
-    async fn fetch(&mut self, _: &[Item], _: &Spool, _: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, _: &[Item], _: &Spool, _: Outlet) -> Result<(), SourceError> {
         self.why()
     }
 

@@ -17,9 +17,9 @@ use pertuis::event::Events;
 use pertuis::model::{Code, Disposition, Fault, ItemKey};
 use pertuis::secret::Secret;
 use pertuis::source::imap::Imap;
+use pertuis::source::outlet::outlet;
 use pertuis::source::{Content, Cursor, Discovery, Fetched, Item, Source, SourceError, Wake};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::sync::mpsc;
 
 use crate::support::ca::TestCa;
 use crate::support::dovecot::{self, Dovecot};
@@ -59,7 +59,7 @@ impl Bench {
     }
 
     async fn fetch(&mut self, items: &[Item]) -> (Vec<Fetched>, Result<(), SourceError>) {
-        let (sender, mut receiver) = mpsc::channel(1);
+        let (sender, mut receiver) = outlet(1);
         let collect = async {
             let mut all = Vec::new();
             while let Some(fetched) = receiver.recv().await {
@@ -395,12 +395,11 @@ async fn a_receiver_that_goes_away_ends_the_fetch() {
     let mailbox = mailbox(200).await;
     let mut bench = bench(&mailbox);
     let found = bench.discover(None).await;
-    let (sender, mut receiver) = mpsc::channel(1);
+    let (sender, mut receiver) = outlet(1);
     let take_two = async {
         receiver.recv().await.unwrap();
         receiver.recv().await.unwrap();
-        receiver.close();
-        while receiver.recv().await.is_some() {}
+        drop(receiver);
     };
     let (result, ()) = tokio::join!(bench.imap.fetch(&found.items, &bench.spool, sender), take_two);
     result.unwrap();
@@ -413,7 +412,7 @@ async fn a_fetch_that_is_dropped_half_way_leaves_no_trace_in_the_next_call() {
     let mut bench = bench(&mailbox);
     let found = bench.discover(None).await;
     for count in [0, 1, 3, 70] {
-        let (sender, mut receiver) = mpsc::channel(1);
+        let (sender, mut receiver) = outlet(1);
         let some = async {
             for _ in 0..count {
                 receiver.recv().await.unwrap();

@@ -10,6 +10,7 @@ mod contents;
 mod entry;
 mod known;
 mod query;
+mod record;
 mod relation;
 #[cfg(test)]
 mod tests;
@@ -23,7 +24,9 @@ pub use contents::Contents;
 pub use known::Taken;
 pub use query::{Line, Selection, Sheet, SheetPart, list, names, resolve, show};
 pub use relation::{Before, Bond, Relation};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+
+use self::record::{Inserted, Recording};
 
 use crate::model::{Code, Digest, Fault, ItemKey, Role, ServiceName};
 use crate::text;
@@ -372,7 +375,8 @@ impl Ledger {
     pub fn record(&mut self, entries: &[Entry]) -> Result<Vec<Recorded>, Fault> {
         let (launcher, generation) = (self.launcher, self.generation()?);
         let inserted: Vec<Inserted> = self.write(|transaction| {
-            entries.iter().map(|entry| insert(transaction, launcher, generation, entry)).collect()
+            let mut recording = Recording::begin(transaction, launcher, generation)?;
+            entries.iter().map(|entry| recording.add(entry)).collect()
         })?;
         if inserted.iter().any(|row| row.again) {
             return self.recorded(); // parts of an item that came before may have been published
@@ -384,8 +388,10 @@ impl Ledger {
     /// Names promised to recorded files that may not have been published yet, in `directory`, whatever the launcher;
     /// in lower case, since the directory's file system may not tell cases apart.
     pub fn promised(&self, directory: &Path) -> Result<HashSet<String>, Fault> {
-        let sql = "SELECT p.final FROM part p JOIN item i ON i.id = p.item
-                   WHERE i.stage = 'recorded' AND p.published IS NULL AND p.final IS NOT NULL AND p.directory = ?1";
+        // in this order: from the few rows of `item_open` to their parts
+        let sql = "SELECT p.final FROM item i CROSS JOIN part p ON p.item = i.id
+                   WHERE i.launcher IN (SELECT id FROM launcher) AND i.stage = 'recorded' AND i.acknowledged IS NULL
+                   AND p.published IS NULL AND p.final IS NOT NULL AND p.directory = ?1";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         let name = |row: &rusqlite::Row<'_>| Ok(row.get::<_, String>(0)?.to_lowercase());
         let rows = statement.query_map([directory.to_string_lossy()], name).map_err(failed)?;
@@ -394,8 +400,8 @@ impl Ledger {
 
     /// Items that are recorded and not confirmed, in the order in which they were recorded.
     pub fn recorded(&self) -> Result<Vec<Recorded>, Fault> {
-        let items =
-            "SELECT id, key, short, generation, whole FROM item WHERE launcher = ?1 AND stage = 'recorded' ORDER BY id";
+        let items = "SELECT id, key, short, generation, whole FROM item
+                     WHERE launcher = ?1 AND stage = 'recorded' AND acknowledged IS NULL ORDER BY id";
         let files = "SELECT n, role, staged, final, directory, published IS NOT NULL FROM part
                      WHERE item = ?1 AND decision = 'taken' ORDER BY n";
         let mut items = self.connection.prepare_cached(items).map_err(failed)?;
@@ -485,34 +491,56 @@ impl Ledger {
         Ok(row.optional().map_err(failed)?.unwrap_or(0))
     }
 
-    /// The `{key}`s of items, each with the one that it would have by itself: see [`free_short`](Self::free_short).
+    /// The `{key}`s of items, each with the one that it would have by itself: see [`free_short`](Self::free_short). Of
+    /// those that are `known`, the own one is looked for; the others have none.
     pub fn free_shorts<'a>(
         &self,
         items: impl IntoIterator<Item = (&'a ItemKey, String)>,
+        known: impl Fn(&ItemKey) -> bool,
     ) -> Result<HashMap<ItemKey, String>, Fault> {
         let _one = self.connection.unchecked_transaction().map_err(failed)?; // one lock for all of them
-        items.into_iter().map(|(key, short)| Ok((key.clone(), self.free_short(key, &short)?))).collect()
+        let mut taken = self.connection.prepare_cached(TAKEN).map_err(failed)?;
+        let short = |(key, short): (&ItemKey, String)| {
+            let own = if known(key) { self.own_short(key)? } else { None };
+            let short = own.map_or_else(|| self.untaken(&mut taken, key, short), Ok)?;
+            Ok((key.clone(), short))
+        };
+        items.into_iter().map(short).collect()
     }
 
     /// The `{key}` of an item: its own where it has one already, else `short` unless another row has it (a file that left
     /// and came back).
     pub fn free_short(&self, key: &ItemKey, short: &str) -> Result<String, Fault> {
-        let own = "SELECT short FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
-        let mut statement = self.connection.prepare_cached(own).map_err(failed)?;
-        let own = statement.query_row(params![self.launcher, key.as_str()], |row| row.get(0)).optional();
-        if let Some(own) = own.map_err(failed)? {
+        if let Some(own) = self.own_short(key)? {
             return Ok(own);
         }
-        let sql = "SELECT 1 FROM item WHERE launcher = ?1 AND short = ?2 AND (key <> ?3 OR departed IS NOT NULL)";
+        let mut taken = self.connection.prepare_cached(TAKEN).map_err(failed)?;
+        self.untaken(&mut taken, key, short.to_owned())
+    }
+
+    fn own_short(&self, key: &ItemKey) -> Result<Option<String>, Fault> {
+        let sql = "SELECT short FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
         let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let mut candidate = short.to_owned();
-        for n in 2.. {
-            if !statement.exists(params![self.launcher, candidate, key.as_str()]).map_err(failed)? {
-                break;
-            }
-            candidate = format!("{short}-{n}");
+        statement.query_row(params![self.launcher, key.as_str()], |row| row.get(0)).optional().map_err(failed)
+    }
+
+    /// `short`, else the first numbered one that no other row has.
+    fn untaken(&self, taken: &mut Statement<'_>, key: &ItemKey, short: String) -> Result<String, Fault> {
+        let mut is_taken = |candidate: &str| {
+            let arguments = params![self.launcher, candidate, key.as_str()];
+            taken.exists(arguments).map_err(failed)
+        };
+        if !is_taken(&short)? {
+            return Ok(short);
         }
-        Ok(candidate)
+        let mut n = 2;
+        loop {
+            let candidate = format!("{short}-{n}");
+            if !is_taken(&candidate)? {
+                return Ok(candidate);
+            }
+            n += 1;
+        }
     }
 
     /// Done items that `present` does not hold have left their source: should they come back, they are new.
@@ -569,156 +597,11 @@ fn recorded_file(row: &rusqlite::Row<'_>) -> rusqlite::Result<(RecordedFile, boo
     Ok((file, row.get(5)?))
 }
 
-/// A row that was written.
-struct Inserted {
-    id: i64,
-    /// In the place of one that was there before.
-    again: bool,
-}
-
-fn insert(transaction: &Transaction<'_>, launcher: i64, generation: u64, entry: &Entry) -> rusqlite::Result<Inserted> {
-    if let Some(id) = still_asked(transaction, launcher, entry)? {
-        return Ok(Inserted { id, again: false });
-    }
-    // a row of this key is there when the item failed before or was asked for again: it is written anew
-    let delete = "DELETE FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
-    let failures = "SELECT failures FROM item WHERE launcher = ?1 AND key = ?2 AND departed IS NULL";
-    let item = "INSERT INTO item (launcher, key, short, stage, whole, reason, generation, message_id, size,
-                header_digest, digest, folder, sender, recipients, subject, date, received, recorded, failures, acknowledged,
-                reason_fr, envelope) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                ?18, ?19, CASE WHEN ?20 THEN ?18 END, ?21, ?22)";
-    let (facts, key) = (&entry.facts, entry.key.as_str());
-    let before: Option<u32> =
-        transaction.prepare_cached(failures)?.query_row(params![launcher, key], |row| row.get(0)).optional()?;
-    let mut published = Vec::new();
-    if before.is_some() {
-        published = PublishedPart::of(transaction, launcher, key)?;
-        transaction.prepare_cached(delete)?.execute(params![launcher, key])?;
-    }
-    transaction.prepare_cached(item)?.execute(params![
-        launcher,
-        key,
-        entry.short,
-        entry.stage.as_str(),
-        entry.is_whole(),
-        entry.reason.as_ref().map(|reason| &reason.en),
-        generation,
-        facts.message_id,
-        facts.size,
-        facts.header_digest.map(|digest| digest.0.to_vec()),
-        facts.digest.map(|digest| digest.0.to_vec()),
-        facts.folder,
-        facts.from,
-        facts.to,
-        facts.subject,
-        facts.date.map(millis),
-        facts.received.map(millis),
-        now(),
-        if entry.stage == Stage::Failed { before.unwrap_or(0) + 1 } else { 0 },
-        entry.settled,
-        entry.reason.as_ref().map(|reason| &reason.fr),
-        entry.contents.as_ref().and_then(|contents| contents.to_json(entry.stage == Stage::Recorded)),
-    ])?;
-    let id = transaction.last_insert_rowid();
-    if let Some(contents) = entry.contents.as_ref().filter(|_| entry.stage == Stage::Recorded) {
-        relation::insert(transaction, id, &contents.relations)?;
-    }
-    entry.parts.iter().try_for_each(|part| insert_part(transaction, id, part))?;
-    published.iter().try_for_each(|part| part.carry_over(transaction, id))?;
-    Ok(Inserted { id, again: before.is_some() })
-}
-
-/// An item that was asked for again and of which nothing could be read: what is known of it stays, for it may tell what
-/// was published. It is asked for still, until it goes to quarantine; `None` where the entry is another one.
-fn still_asked(transaction: &Transaction<'_>, launcher: i64, entry: &Entry) -> rusqlite::Result<Option<i64>> {
-    let gives_up = match entry.stage {
-        Stage::Failed => false,
-        Stage::Quarantined => true,
-        _ => return Ok(None),
-    };
-    if !entry.parts.is_empty() {
-        return Ok(None);
-    }
-    let sql = "UPDATE item SET reason = ?3, reason_fr = ?4, retry = NOT ?5,
-                 failures = CASE WHEN ?5 THEN 0 ELSE failures + 1 END,
-                 stage = CASE WHEN ?5 AND whole THEN 'quarantined' ELSE stage END
-               WHERE launcher = ?1 AND key = ?2 AND departed IS NULL AND retry RETURNING id";
-    let (en, fr) = entry.reason.as_ref().map(|Text { en, fr }| (en, fr)).unzip();
-    let arguments = params![launcher, entry.key.as_str(), en, fr, gives_up];
-    transaction.prepare_cached(sql)?.query_row(arguments, |row| row.get(0)).optional()
-}
-
-/// A document that was published when a part of its item went to quarantine.
-struct PublishedPart {
-    n: u32,
-    sha256: Vec<u8>,
-    name: String,
-    directory: String,
-    published: i64,
-}
-
-impl PublishedPart {
-    /// The published documents of an item of which something stayed behind; none of one that is to come again whole.
-    fn of(transaction: &Transaction<'_>, launcher: i64, key: &str) -> rusqlite::Result<Vec<Self>> {
-        let sql = "SELECT p.n, p.sha256, p.final, p.directory, p.published FROM part p JOIN item i ON i.id = p.item
-                   WHERE i.launcher = ?1 AND i.key = ?2 AND i.departed IS NULL AND i.stage = 'confirmed' AND NOT i.whole
-                   AND p.published IS NOT NULL AND p.sha256 IS NOT NULL AND p.role NOT IN ('index', 'folder')
-                   AND NOT EXISTS (SELECT 1 FROM part f WHERE f.item = i.id AND f.role = 'folder')";
-        let mut statement = transaction.prepare_cached(sql)?;
-        let rows = statement.query_map(params![launcher, key], |row| {
-            let (n, sha256, name, directory) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            Ok(Self { n, sha256, name, directory, published: row.get(4)? })
-        })?;
-        rows.collect()
-    }
-
-    /// The same document of the same item, taken again for the others' sake, is not published a second time.
-    fn carry_over(&self, transaction: &Transaction<'_>, item: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE part SET published = ?4, final = ?5, directory = ?6
-                   WHERE item = ?1 AND n = ?2 AND sha256 = ?3 AND decision = 'taken'";
-        let Self { n, sha256, name, directory, published } = self;
-        transaction.prepare_cached(sql)?.execute(params![item, n, sha256, published, name, directory]).map(drop)
-    }
-}
-
-fn insert_part(transaction: &Transaction<'_>, item: i64, part: &Part) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO part (item, n, role, original_name, media_type, decision, filter, size, sha256, staged,
-               final, directory) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
-    let filter = if let Decision::Filtered(pattern) = &part.decision { Some(pattern) } else { None };
-    let (size, sha256, staged, name, directory) = match &part.decision {
-        Decision::Taken { staged, name, directory, size, sha256 } => (
-            Some(size),
-            Some(sha256.0.to_vec()),
-            Some(staged),
-            Some(name),
-            Some(directory.to_string_lossy().into_owned()),
-        ),
-        _ => (None, None, None, None, None),
-    };
-    let (role, decision) = (part.role.as_str(), part.decision.as_str());
-    transaction.prepare_cached(sql)?.execute(params![
-        item,
-        part.n,
-        role,
-        part.original_name,
-        part.media_type,
-        decision,
-        filter,
-        size,
-        sha256,
-        staged,
-        name,
-        directory
-    ])?;
-    Ok(())
-}
-
 /// Makes a connection ready: pragmas, and the schema of this version. A file of a newer program is refused.
 fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Fault> {
     connection.busy_timeout(BUSY).map_err(failed)?;
-    connection
-        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
-        .map_err(|error| unusable(path, &error))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.execute_batch(PRAGMAS).map_err(|error| unusable(path, &error))?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let version: i64 =
         transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(|e| unusable(path, &e))?;
@@ -786,11 +669,18 @@ fn millis(time: SystemTime) -> i64 {
     }
 }
 
+/// Whether another row has this `{key}`.
+const TAKEN: &str = "SELECT 1 FROM item WHERE launcher = ?1 AND short = ?2 AND (key <> ?3 OR departed IS NOT NULL)";
 /// What makes each version of the file out of the one before it.
 const SCHEMAS: [&str; 4] =
     [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql"), include_str!("schema4.sql")];
 #[allow(clippy::cast_possible_wrap)] // a handful
 const SCHEMA: i64 = SCHEMAS.len() as i64;
+/// A checkpoint for each 16 MiB: rows of several batches change the same pages, and each costs two waits for the disk.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+                       PRAGMA wal_autocheckpoint = 4000;";
+/// More than a cycle uses.
+const STATEMENTS: usize = 64;
 /// How long a writer waits for another process.
 const BUSY: Duration = Duration::from_mins(1);
 /// How long the body of an item is kept whose delivery nobody saw succeed.

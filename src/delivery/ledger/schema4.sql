@@ -1,5 +1,5 @@
 -- Version 4: what an envelope says of itself is kept beside its item, so that its index can be made again and its copy read
--- again; what it is known by finds the deliveries that belong together.
+-- again; what it is known by finds the deliveries that belong together. Recorded items are found by `item_open`.
 
 ALTER TABLE item ADD COLUMN envelope TEXT;       -- JSON: name of the deposit, kind, metadata (until confirmed), missing …
 
@@ -11,3 +11,5 @@ CREATE TABLE relation (
   PRIMARY KEY (item, kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relation_name ON relation (kind, name, item);
+
+DROP INDEX item_recorded;

@@ -193,11 +193,18 @@ fn what_each_cycle_asks_for_is_found_by_an_index() {
     drop(open(state.path()));
     let connection = rusqlite::Connection::open(Ledger::path(state.path())).unwrap();
     let queries = [
-        ("SELECT id FROM item WHERE launcher = 1 AND stage = 'recorded' ORDER BY id", "item_recorded"),
+        (
+            "SELECT id FROM item WHERE launcher = 1 AND stage = 'recorded' AND acknowledged IS NULL ORDER BY id",
+            "item_open",
+        ),
         ("SELECT id FROM item WHERE launcher = 1 AND (retry OR stage = 'failed') AND departed IS NULL", "item_again"),
         ("SELECT id FROM item WHERE launcher = 1 AND stage = 'empty' AND acknowledged IS NULL AND whole", "item_open"),
         ("SELECT id FROM item WHERE launcher = 1 AND header_digest = x'00' AND id > 3 ORDER BY id", "item_header"),
-        ("SELECT p.final FROM part p JOIN item i ON i.id = p.item WHERE i.stage = 'recorded'", "item_recorded"),
+        (
+            "SELECT p.final FROM item i CROSS JOIN part p ON p.item = i.id WHERE i.launcher IN (SELECT id FROM launcher)
+             AND i.stage = 'recorded' AND i.acknowledged IS NULL",
+            "item_open",
+        ),
     ];
     for (sql, index) in queries {
         let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

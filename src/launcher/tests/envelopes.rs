@@ -12,6 +12,7 @@ use crate::config::template::Template;
 use crate::delivery::ledger::{Stage, Which};
 use crate::delivery::stamp::Stamp;
 use crate::document::envelope::{Deposit, Member};
+use crate::source::outlet::Outlet;
 
 /// A drop directory whose deposits are listed in the order in which they were put there.
 #[derive(Default)]
@@ -62,7 +63,7 @@ impl Source for Drop {
         Ok(Vec::new())
     }
 
-    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], _: &Spool, out: Outlet) -> Result<(), SourceError> {
         for item in batch {
             let path = self.deposits.iter().find(|path| key(path) == item.key && path.exists());
             let content = path.map_or(Content::Gone, |path| content(path));

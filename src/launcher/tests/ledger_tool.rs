@@ -4,6 +4,7 @@ use super::*;
 use crate::delivery::ledger::Which;
 use crate::launcher::{Judgement, judge, rename};
 use crate::model::ServiceName;
+use crate::source::outlet::Outlet;
 
 /// A mailbox that lists only what is newer than its cursor, as IMAP does.
 struct Newer(Script);
@@ -23,7 +24,7 @@ impl Source for Newer {
         self.0.identify(batch).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         let (there, gone): (Vec<_>, Vec<_>) =
             batch.iter().cloned().partition(|item| self.0.messages.contains_key(&number(&item.key)));
         for item in gone {

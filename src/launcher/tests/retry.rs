@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::delivery::ledger::Which;
+use crate::source::outlet::Outlet;
 
 /// A mailbox that says in its cursor which keys it gives, and may list everything twice, or nothing any more.
 #[derive(Default)]
@@ -32,7 +33,7 @@ impl Source for Odd {
         self.script.identify(batch).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         let is_there = |item: &Item| self.script.messages.contains_key(&number(&item.key));
         let (there, gone): (Vec<_>, Vec<_>) = batch.iter().cloned().partition(is_there);
         for item in gone {

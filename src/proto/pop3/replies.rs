@@ -79,7 +79,7 @@ impl Replies {
     }
 
     fn status<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Step<'a>>, Overlong> {
-        let end = input.iter().position(|&byte| byte == b'\n');
+        let end = memchr::memchr(b'\n', input);
         let (bytes, rest) = input.split_at(end.map_or(input.len(), |at| at + 1));
         if self.line.len() + bytes.len() > LINE_LIMIT {
             return Err(Overlong);
@@ -135,7 +135,7 @@ impl Replies {
                     self.state = State::Text;
                     // on to the end of the line in one go
                     let rest = &bytes[at + 1..];
-                    at += 1 + rest.iter().position(|&byte| byte == b'\r' || byte == b'\n').unwrap_or(rest.len());
+                    at += 1 + memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
                     continue;
                 }
             }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::config::{Overrides, load_bytes};
 use crate::delivery::replace;
+use crate::source::outlet::outlet;
 
 fn launchers(text: &str) -> Vec<Launcher> {
     let loaded = load_bytes(Path::new("t.ini"), text.as_bytes(), &Overrides::default());
@@ -42,7 +43,7 @@ async fn discovered(source: &mut Adullact) -> Discovery {
 }
 
 async fn fetched(source: &mut Adullact, item: &Item) -> Result<Content, Fault> {
-    let (sender, mut receiver) = mpsc::channel(1);
+    let (sender, mut receiver) = outlet(1);
     let spool = tempfile::tempdir().unwrap();
     let spool = Spool::open(spool.path()).unwrap();
     let (done, answer) = tokio::join!(source.fetch(std::slice::from_ref(item), &spool, sender), receiver.recv());

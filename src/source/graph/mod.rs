@@ -25,7 +25,6 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -43,6 +42,7 @@ use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey, ServiceName};
 use crate::oauth::{Tokens, store};
+use crate::source::outlet::Outlet;
 use crate::source::{Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
 use crate::text::Text;
@@ -324,12 +324,7 @@ impl Graph {
         }))
     }
 
-    async fn try_fetch(
-        &mut self,
-        batch: &[Item],
-        spool: &Spool,
-        out: &mpsc::Sender<Fetched>,
-    ) -> Result<(), SourceError> {
+    async fn try_fetch(&mut self, batch: &[Item], spool: &Spool, out: &Outlet) -> Result<(), SourceError> {
         let fetcher = self.fetcher()?;
         let run = |item: Item| {
             let (fetcher, spool, out) = (fetcher.clone(), spool.clone(), out.clone());
@@ -418,7 +413,7 @@ impl Source for Graph {
         self.try_identify(batch).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         self.try_fetch(batch, spool, &out).await
     }
 

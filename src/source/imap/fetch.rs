@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::time::SystemTime;
 
-use tokio::sync::mpsc;
-
 use super::session::Session;
 use super::trouble::{passing, words};
 use super::window::Window;
@@ -17,6 +15,7 @@ use crate::delivery::spool::{Spool, SpoolFile, SpoolWriter};
 use crate::model::{Code, Fault, ItemKey};
 use crate::proto::imap::response::{Fetch, Status, Value};
 use crate::proto::imap::sets::{Set, sets};
+use crate::source::outlet::Outlet;
 use crate::source::trouble::{connection, spool_fault};
 use crate::source::{Content, Fetched, SourceError};
 use crate::text;
@@ -25,7 +24,7 @@ use crate::text;
 pub(super) struct Bodies<'a> {
     session: &'a mut Session,
     spool: &'a Spool,
-    out: &'a mpsc::Sender<Fetched>,
+    out: &'a Outlet,
     folder: String,
     wanted: BTreeMap<u32, Wanted>,
     arrived: usize,
@@ -46,7 +45,7 @@ impl<'a> Bodies<'a> {
     pub(super) fn new(
         session: &'a mut Session,
         spool: &'a Spool,
-        out: &'a mpsc::Sender<Fetched>,
+        out: &'a Outlet,
         folder: String,
         wanted: BTreeMap<u32, Wanted>,
     ) -> Self {

@@ -21,7 +21,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use self::fetch::{Bodies, Wanted};
@@ -39,6 +38,7 @@ use crate::proto::imap::names;
 use crate::proto::imap::response::{Response, Value};
 use crate::proto::imap::sets::sets;
 use crate::source::bearer::{self, Bearer};
+use crate::source::outlet::Outlet;
 use crate::source::trouble::other_account;
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError, Wake};
 use crate::text;
@@ -186,12 +186,7 @@ impl Imap {
         Ok(prints)
     }
 
-    async fn try_fetch(
-        &mut self,
-        batch: &[Item],
-        spool: &Spool,
-        out: &mpsc::Sender<Fetched>,
-    ) -> Result<bool, SourceError> {
+    async fn try_fetch(&mut self, batch: &[Item], spool: &Spool, out: &Outlet) -> Result<bool, SourceError> {
         let (folders, foreign) = self.by_folder(batch).await?;
         for item in foreign {
             let content = Err(self.not_read(&item.key));
@@ -296,7 +291,7 @@ impl Source for Imap {
         self.call(async |imap| imap.try_identify(batch).await).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         self.call(async |imap| {
             if !imap.try_fetch(batch, spool, &out).await? {
                 // bodies that nobody takes are still on their way: this connection cannot be used any more

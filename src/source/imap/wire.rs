@@ -181,7 +181,7 @@ impl Wire {
                     size += bytes.min(BODY_COST);
                     let keep = bytes <= self.largest;
                     large = (!keep).then_some(bytes);
-                    body = spool.filter(|_| keep).map(start_body);
+                    body = spool.filter(|_| keep).map(|spool| start_body(spool, bytes));
                 }
                 Ok(Some(Step::Body(bytes))) => {
                     if let Some(writer) = &mut body {
@@ -288,8 +288,8 @@ fn cost(response: Option<&Response>, text: &[u8]) -> u64 {
 }
 
 /// Starts a body whose message is not known yet: one at a time, so one name does.
-fn start_body(spool: &Spool) -> SpoolWriter {
-    spool.create(&ItemKey::new(INCOMING))
+fn start_body(spool: &Spool, size: u64) -> SpoolWriter {
+    spool.create_for(&ItemKey::new(INCOMING), size)
 }
 
 /// Unreadable replies that are told for each connection.

@@ -22,6 +22,14 @@ impl HeadReader {
         if self.whole {
             return;
         }
+        // mostly the first piece has all of it, and much that follows
+        if self.block.is_empty()
+            && let Some(end) = blank_line(&bytes[..bytes.len().min(HEAD_LIMIT)], 0)
+        {
+            self.block.extend_from_slice(&bytes[..end]);
+            self.whole = true;
+            return;
+        }
         // a blank line may begin in the piece before
         let from = self.block.len().saturating_sub(3);
         let room = HEAD_LIMIT - self.block.len();
@@ -58,12 +66,30 @@ impl HeadReader {
 
     /// When the server received it: POP3 has no dates, but the topmost `Received` is that server's own.
     pub(super) fn received(&self) -> Option<SystemTime> {
-        let fields = Fields::parse(&self.block);
+        let fields = Fields::parse(first_field(&self.block, b"received")?);
         let field = fields.first("received")?;
         let date = field.rsplit(|&byte| byte == b';').next()?;
         let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
         parser.parse_timestamp(date.trim_ascii()).ok().map(SystemTime::from)
     }
+}
+
+/// The first field of this name with the lines that continue it: the other fields need not be read for it.
+fn first_field<'a>(block: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let line_end = |bytes: &[u8]| memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1);
+    let mut rest = block;
+    while !rest.is_empty() {
+        let mut end = line_end(rest);
+        let is_named = |own: &[u8]| own.eq_ignore_ascii_case(name);
+        if rest.get(..name.len()).is_some_and(is_named) && rest[name.len()..].trim_ascii_start().starts_with(b":") {
+            while matches!(rest.get(end), Some(b' ' | b'\t')) {
+                end += line_end(&rest[end..]);
+            }
+            return Some(&rest[..end]);
+        }
+        rest = &rest[end..];
+    }
+    None
 }
 
 /// Where the blank line that ends the header ends, looked for from `from` on.
@@ -74,7 +100,7 @@ fn blank_line(block: &[u8], from: usize) -> Option<usize> {
         }
     }
     let mut at = from;
-    while let Some(next) = block[at..].iter().position(|&byte| byte == b'\n') {
+    while let Some(next) = memchr::memchr(b'\n', &block[at..]) {
         at += next + 1;
         match &block[at..] {
             [b'\n', ..] => return Some(at + 1),
@@ -117,6 +143,11 @@ mod tests {
         for empty in [&b""[..], b"\r\n", b"\nbody: x\n\n"] {
             assert_eq!(read(empty, 1).fingerprint().header, Digest::of(b""));
         }
+        let other = b"Received-SPF: pass; x\r\nRECEIVED : from a;\r\n Mon, 2 Nov 2026 10:00:00 +0100\r\n\r\n";
+        assert_eq!(
+            (read(other, 500).received(), read(b"Subject: x\r\n\r\n", 9).received()),
+            (read(MAIL, 9).received(), None)
+        );
         assert_eq!(read(b"a: b\n\nc: d\n\n", 5).fingerprint().header, Digest::of(b"a: b\n"));
         assert!(read(&vec![b'x'; HEAD_LIMIT * 2], 1 << 16).block.len() <= HEAD_LIMIT);
     }

@@ -18,7 +18,7 @@ use crate::source::{Fingerprint, SourceError};
 
 /// The messages of this session.
 pub(super) struct Mailbox {
-    /// In the server's order.
+    /// In the order of their numbers.
     pub(super) entries: Vec<Entry>,
     pub(super) numbers: HashMap<ItemKey, u32>,
     /// Fingerprints that had to be asked for anyway.

@@ -18,7 +18,6 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
 
 use self::head::HeadReader;
 use self::key::{Key, Memory, account_of};
@@ -30,8 +29,10 @@ use crate::delivery::spool::Spool;
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Disposition, Fault, ItemKey};
 use crate::oauth::Resource;
+use crate::proto::pop3::replies::Expect;
 use crate::proto::pop3::status::Status;
 use crate::source::bearer::{self, Bearer};
+use crate::source::outlet::Outlet;
 use crate::source::trouble::{connection, other_account, spool_fault};
 use crate::source::{Content, Cursor, Discovery, Fetched, Fingerprint, Item, Source, SourceError};
 use crate::text;
@@ -83,7 +84,7 @@ impl Pop3 {
 
     /// The session, logged in.
     async fn connected(&mut self) -> Result<&mut Session, SourceError> {
-        let session = match self.session.take() {
+        let session = match self.session.take().filter(|session| !session.quitting) {
             Some(session) => session,
             // its marks are lost: a new session would end well and delete nothing of it
             None if self.marked => return Err(self.lost()),
@@ -164,13 +165,9 @@ impl Pop3 {
     }
 
     /// Answers false where nobody wants the rest.
-    async fn try_fetch(
-        &mut self,
-        batch: &[Item],
-        spool: &Spool,
-        out: &mpsc::Sender<Fetched>,
-    ) -> Result<bool, SourceError> {
+    async fn try_fetch(&mut self, batch: &[Item], spool: &Spool, out: &Outlet) -> Result<bool, SourceError> {
         let (account, limit) = (self.account(), self.launcher.max_size);
+        let changes_nothing = self.changes_nothing();
         let session = self.session().await?;
         let mut wanted = session.numbers_of(batch.iter().map(|item| &item.key));
         let known: HashSet<&ItemKey> = wanted.values().collect();
@@ -193,6 +190,9 @@ impl Pop3 {
                 return Ok(false);
             }
             end?;
+        }
+        if changes_nothing {
+            session.quit().await;
         }
         session.none_at_all(asked, &failed)?;
         for (key, number, status) in failed {
@@ -246,6 +246,12 @@ impl Pop3 {
         }
     }
 
+    /// Nothing will be deleted in this session: it may end with its last message.
+    fn changes_nothing(&self) -> bool {
+        let Launcher { after, after_empty, .. } = &self.launcher;
+        *after == Disposition::Leave && *after_empty == Disposition::Leave
+    }
+
     fn lost(&self) -> SourceError {
         let host = self.launcher.server.as_ref().map(ToString::to_string).unwrap_or_default();
         let text = text!(
@@ -263,6 +269,12 @@ impl Session {
         keys.into_iter().filter_map(|key| Some((*mailbox.numbers.get(key)?, key.clone()))).collect()
     }
 
+    /// Bytes of a message as LIST counts them; 0 of one that it does not name.
+    fn listed_size(&self, number: u32) -> u64 {
+        let entries = self.mailbox.as_ref().map_or(&[][..], |mailbox| &mailbox.entries);
+        entries.binary_search_by_key(&number, |entry| entry.number).map_or(0, |at| entries[at].size)
+    }
+
     /// The body behind `+OK` to RETR. Inside: what is to be told of the message, and whether the connection is still
     /// of use.
     #[allow(clippy::type_complexity)] // two outcomes with two remedies
@@ -273,7 +285,8 @@ impl Session {
         number: u32,
         limit: u64,
     ) -> Result<(Result<Content, Fault>, Result<(), SourceError>), SourceError> {
-        let (mut writer, mut head, mut trouble) = (Some(spool.create(key)), HeadReader::default(), None);
+        let (mut writer, mut head, mut trouble) =
+            (Some(spool.create_for(key, self.listed_size(number))), HeadReader::default(), None);
         let end = self.wire.body(|bytes| {
             head.take(bytes);
             if head.size > limit {
@@ -335,10 +348,19 @@ impl Session {
         Fault::new(Code::Protocol, text)
     }
 
+    /// Sends QUIT, whose answer [`close`](Self::close) reads: the server closes the mailbox while what it sent is being
+    /// delivered. Never with a body under way: Dovecot may then end the connection before it has sent all of it.
+    async fn quit(&mut self) {
+        self.quitting = true;
+        self.wire.queue("QUIT", Expect::Line);
+        // nothing was marked: nothing depends on it
+        let _ = self.wire.flush().await;
+    }
+
     /// QUIT. What was marked is deleted only where the server says so (RFC 1939, 6: "some deleted messages not
     /// removed"); else nothing depends on it, and trouble is not told.
     async fn close(mut self) -> Result<(), SourceError> {
-        let status = self.wire.command("QUIT").await;
+        let status = if self.quitting { self.wire.status().await } else { self.wire.command("QUIT").await };
         if self.deleted.is_empty() {
             return Ok(());
         }
@@ -376,7 +398,7 @@ impl Source for Pop3 {
         self.call(async |pop3| pop3.try_identify(batch).await).await
     }
 
-    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: mpsc::Sender<Fetched>) -> Result<(), SourceError> {
+    async fn fetch(&mut self, batch: &[Item], spool: &Spool, out: Outlet) -> Result<(), SourceError> {
         self.call(async |pop3| {
             if !pop3.try_fetch(batch, spool, &out).await? {
                 // bodies that nobody takes are still on their way: this connection cannot be used any more

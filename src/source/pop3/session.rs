@@ -38,6 +38,8 @@ pub(super) struct Session {
     pub(super) mailbox: Option<Mailbox>,
     /// The numbers that are marked as deleted.
     pub(super) deleted: HashSet<u32>,
+    /// QUIT has been sent: nothing else can be asked.
+    pub(super) quitting: bool,
 }
 
 /// How a login is done.
@@ -55,7 +57,7 @@ impl Session {
     pub(super) async fn open(launcher: &Launcher, secret: &Secret, patience: Duration) -> Result<Self, SourceError> {
         let wire = Wire::open(launcher, patience).await?;
         let capabilities = Capabilities::default();
-        let mut session = Self { wire, capabilities, mailbox: None, deleted: HashSet::new() };
+        let mut session = Self { wire, capabilities, mailbox: None, deleted: HashSet::new(), quitting: false };
         let mut stamp = session.greet().await?;
         session.ask_capabilities().await?;
         if launcher.tls == Tls::StartTls {

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::super::deposits::*;
 use super::super::limits::Limits;
 use super::super::{Deposit, Error, Member, is_junk, is_marker};
@@ -91,7 +89,7 @@ fn a_deposit_of_pastell_has_its_fields_as_roles_and_keys() {
     let envelope = decoded(&drop.directory("d", files)).unwrap();
     let expected = [("acte.pdf", "document"), ("z.pdf", "annex"), ("a.pdf", "annex"), ("stray.pdf", "document")];
     assert_eq!((envelope.kind, listing(&envelope)), (EnvelopeKind::Actes, pairs(&expected)));
-    let json = Value::Object(envelope.metadata);
+    let json = serde_json::Value::Object(envelope.metadata);
     assert_eq!(
         (&json["acte_nature"], &json["objet"], &json["inconnu"]),
         (&"1".into(), &"Autre objet".into(), &"1".into())

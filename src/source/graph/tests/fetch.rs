@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::source::outlet::outlet;
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use super::server::{Asked, Reply, Server};
 use super::{client, graph, voice};
@@ -15,7 +15,7 @@ use crate::document::header::Head;
 use crate::document::mime::{Damage, Limits, PartHead, Visitor, walk};
 use crate::model::{Code, Fault, ItemKey};
 use crate::source::graph::fetch::Fetcher;
-use crate::source::{Content, Fetched, Item, Source, SourceError};
+use crate::source::{Content, Item, Source, SourceError};
 
 fn items(ids: &[&str]) -> Vec<Item> {
     let item = |id: &&str| Item { key: ItemKey::new(*id), hint: String::new(), size: None, reissued: false };
@@ -26,7 +26,7 @@ type Answers = Vec<(String, Result<Content, Fault>)>;
 
 async fn fetch(server: &Server, more: &str, ids: &[&str]) -> (Result<(), SourceError>, Answers) {
     let spool = Spool::open(server.spool.path()).unwrap();
-    let (sender, mut receiver) = mpsc::channel::<Fetched>(4);
+    let (sender, mut receiver) = outlet(4);
     let mut source = graph(server, more);
     let (batch, mut answers) = (items(ids), Vec::new());
     let take = async {
@@ -348,7 +348,7 @@ async fn nobody_who_wants_the_rest_ends_the_call() {
     let server = Server::start(|_, asked| if is_state(asked) { state() } else { Reply::mime(PLAIN) }).await;
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path()).unwrap();
-    let (sender, receiver) = mpsc::channel(1);
+    let (sender, receiver) = outlet(1);
     drop(receiver);
     let names: Vec<String> = (0..50).map(|n| format!("m{n}")).collect();
     let batch = items(&names.iter().map(String::as_str).collect::<Vec<_>>());
