@@ -1,3 +1,5 @@
+//! Tests of ACTES: every message of the table, identifiers from message and envelope, hostile input; real files at hand.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Tests of the metadata files of Pastell: three grammars, names in a deposit, hostile input.
+
 use proptest::prelude::*;
 use serde_json::json;
 
