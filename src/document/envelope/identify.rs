@@ -34,7 +34,7 @@ pub(super) fn identify(
     let members = deposit.members.iter().filter(|member| !is_marker(&member.name, None) && !is_junk(&member.name));
     let members: Vec<&Member> = members.collect();
     match seen(&members, &budget) {
-        Ok(Seen { leaves, state, sealed }) => {
+        Ok(Seen { leaves, state, sealed, cut }) => {
             let (kind, listed) = tell(&leaves, aliases);
             let kind = kind.or_else(|| invoice(&members, &leaves, &budget));
             let state = match state {
@@ -42,7 +42,10 @@ pub(super) fn identify(
                 State::Incomplete(_) if ended => State::Complete,
                 other => other,
             };
-            Ok(Identity { kind, digest: digest(&leaves), state })
+            // what could be read of a cut archive may be equal, or nothing, in two that differ
+            let known = if cut { None } else { digest(&leaves) };
+            let digest = known.map_or_else(|| by_bytes(&members), Ok)?;
+            Ok(Identity { kind, digest, state })
         }
         Err(Error::Refused(why)) => {
             Ok(Identity { kind: None, digest: by_bytes(&members)?, state: State::Refused(why) })
@@ -69,6 +72,8 @@ struct Seen {
     state: State,
     /// An archive, of which the end is proven: what is not in it will not come.
     sealed: bool,
+    /// An archive that could not be read to its end.
+    cut: bool,
 }
 
 /// Reads all members.
@@ -94,7 +99,7 @@ fn seen(members: &[&Member], budget: &RefCell<Budget>) -> Result<Seen, Error> {
         leaves.push(leaf);
     }
     let state = leaves.iter_mut().find_map(|leaf| leaf.state.take()).unwrap_or(State::Complete);
-    Ok(Seen { leaves, state, sealed: false })
+    Ok(Seen { leaves, state, sealed: false, cut: false })
 }
 
 /// Reads an archive that is a deposit by itself.
@@ -112,10 +117,11 @@ fn container(format: Format, member: &Member, file: File, budget: &RefCell<Budge
         Err(Trouble::Locked(why)) => return Err(Error::Refused(why)),
         Err(Trouble::Error(error)) => return Err(error),
     };
+    let cut = open.is_some();
     let open = open.map(|Text { en, fr }| State::Incomplete(text!("{name}: {en}", "{name} : {fr}")));
     let inside = leaves.iter_mut().find_map(|leaf| leaf.state.take());
     let state = open.or(inside).unwrap_or(State::Complete);
-    Ok(Seen { leaves, state, sealed: true })
+    Ok(Seen { leaves, state, sealed: true, cut })
 }
 
 /// Reads one file to its end: digest, family, completeness.
@@ -251,13 +257,13 @@ fn every(leaves: &[Leaf]) -> Vec<&Leaf> {
     all
 }
 
-/// SHA-256 over the sorted digests.
-fn digest(leaves: &[Leaf]) -> Digest {
+/// SHA-256 over the sorted digests; `None` where there is nothing.
+fn digest(leaves: &[Leaf]) -> Option<Digest> {
     let mut leaves = leaves;
     while let [Leaf { inside: Some(inside), .. }] = leaves {
         leaves = inside;
     }
-    sorted(leaves.iter().filter_map(|leaf| leaf.digest).collect())
+    (!leaves.is_empty()).then(|| sorted(leaves.iter().filter_map(|leaf| leaf.digest).collect()))
 }
 
 fn sorted(mut digests: Vec<Digest>) -> Digest {

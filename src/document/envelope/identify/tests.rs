@@ -1,5 +1,7 @@
 //! Tests of identities: one for equal contents, kinds, what may still grow.
 
+use std::collections::HashSet;
+
 use super::super::deposits::*;
 use super::*;
 
@@ -51,6 +53,20 @@ fn a_directory_a_zip_and_a_tar_of_equal_contents_have_one_identity() {
         identified(&drop.file("m.xml", &message)).digest,
         identified(&drop.file("m.gz", &gzip(&message))).digest
     );
+}
+
+#[test]
+fn archives_that_cannot_be_read_to_their_end_and_empty_ones_are_never_taken_for_each_other() {
+    let drop = Drop::new();
+    let (one, other) = (zip(&[("a.pdf", PDF), ("b", b"1")]), zip(&[("a.pdf", PDF), ("b", b"2")]));
+    let packed = |content: &[u8]| gzip(&tar(&[("a.pdf", PDF), ("b", content)]));
+    let (first, second) = (packed(&[b'1'; 9000]), packed(&[b'2'; 9000]));
+    let half = |bytes: &[u8]| bytes[..bytes.len() - 30].to_vec();
+    let mut seen = HashSet::new();
+    for bytes in [half(&one), half(&other), half(&first), half(&second), zip(&[]), gzip(&tar(&[])), gzip(b"")] {
+        let deposit = drop.file(&seen.len().to_string(), &bytes);
+        assert!(seen.insert(identified(&deposit).digest), "{}", deposit.name);
+    }
 }
 
 #[test]
