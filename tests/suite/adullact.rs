@@ -332,7 +332,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("entites.xml", laughs.into(), "DOCTYPE"),
         ("entrees.tar.gz", tar_gz(&many), "max_entries"),
         ("entrees.zip", zip(&many[..20_000]), "max_entries"),
-        ("gros.zip", zip(&[message.clone(), ("bruit.bin".into(), pdf(3, 9 << 20))]), "max_unpacked"),
+        ("gros.zip", zip(&[message.clone(), ("bruit.bin".into(), pdf(3, 31 << 20))]), "max_unpacked"),
         ("coupe.zip", whole.bytes()[..whole.bytes().len() / 2].to_vec(), ""),
         (
             "coupe.tar.gz",
@@ -351,7 +351,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 
 #[test]
 fn what_is_hostile_goes_to_quarantine_with_its_reason_and_the_next_deposit_arrives() {
-    let site = site("settle = 0\nmax_unpacked = 8M\nmax_ratio = 20\nmax_entries = 1000");
+    let site = site("settle = 0\nmax_unpacked = 30M\nmax_ratio = 20\nmax_entries = 1000");
     let (drop, hostile) = (site.path("drop"), hostile());
     for (name, content, _) in &hostile {
         fs::write(drop.join(name), content).unwrap();
