@@ -33,7 +33,10 @@ pub(super) fn assemble(
 ) -> Result<Envelope, Error> {
     let metadata = note.map(|(_, metadata)| metadata);
     let note_name = note.map(|(name, _)| name.as_str());
-    let found = find(&pieces, metadata, note_name);
+    let mut found = find(&pieces, metadata, note_name);
+    if let Some(at) = shown(kind, &pieces, &found) {
+        found.pieces[at].readable = true;
+    }
     let mut files = Files::new(pieces.len());
     let mut readings = Vec::new();
     for at in order(kind, &pieces, &found) {
@@ -69,6 +72,8 @@ struct Mark {
     name: Option<String>,
     /// It is the metadata file, or an archive that nothing lists and of which the entries are delivered.
     left_out: bool,
+    /// Of an invoice, what a person should be shown.
+    readable: bool,
 }
 
 /// What is announced, and where it is.
@@ -109,6 +114,23 @@ fn find(pieces: &[Piece], metadata: Option<&Metadata>, note: Option<&str>) -> Fo
         }
     }
     found
+}
+
+/// Of the invoice that only a metadata file describes, the file that a person should be shown, by the rule for the pieces
+/// of a pivot.
+fn shown(kind: EnvelopeKind, pieces: &[Piece], found: &Found) -> Option<usize> {
+    let mut roles = pieces.iter().filter_map(|piece| piece.reading.as_ref()).map(|reading| &reading.role);
+    if kind != EnvelopeKind::Chorus || roles.any(|role| matches!(role, Role::Pivot | Role::Invoice)) {
+        return None;
+    }
+    let first = |is: &dyn Fn(usize, &Role) -> bool| {
+        let mut pdfs = found.listed.iter().copied().filter(|at| matches!(pieces[*at].what, What::Pdf));
+        pdfs.find(|at| found.pieces[*at].role.as_ref().is_some_and(|role| is(*at, role)))
+    };
+    let name = |at: usize| found.pieces[at].name.as_ref().unwrap_or(&pieces[at].name);
+    let invoice = first(&|_, role| *role == Role::Invoice);
+    let invoice = invoice.or_else(|| first(&|_, role| *role == Role::Field("fichier_facture_pdf".into())));
+    invoice.or_else(|| first(&|at, role| *role == Role::Attachment && name(at).starts_with("PJ00")))
 }
 
 /// What the metadata file lists.

@@ -212,9 +212,28 @@ pub fn is_marker(name: &str, end_marker: Option<&str>) -> bool {
 pub fn is_junk(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let ends = |ending: &&str| name.ends_with(*ending);
-    name.starts_with('.') || name == "thumbs.db" || name == "__macosx" || JUNK_ENDINGS.iter().any(ends)
+    (name.starts_with('.') && !is_document(&name))
+        || name == "thumbs.db"
+        || name == "__macosx"
+        || JUNK_ENDINGS.iter().any(ends)
 }
 
+/// Whether a name with a leading dot is a document's all the same (facts, E: #2078). What systems and transfers hide has no
+/// such ending: `.DS_Store`, `.acte.pdf.Xy12Ab` of rsync, `.~lock.acte.odt#`; or a beginning of its own.
+fn is_document(name: &str) -> bool {
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    !HIDDEN.iter().any(|beginning| name.starts_with(beginning))
+        && DOCUMENTS.contains(&ending)
+        && name.len() > ending.len() + 1
+}
+
+/// Resource forks of macOS, temporary files of lftp and ProFTPD.
+const HIDDEN: [&str; 3] = ["._", ".in.", ".~"];
+/// Endings of what is attached to actes, PES and invoices.
+const DOCUMENTS: [&str; 20] = [
+    "bmp", "csv", "doc", "docx", "gif", "gz", "jpeg", "jpg", "odp", "ods", "odt", "p7s", "pdf", "png", "rtf", "tif",
+    "tiff", "xls", "xlsx", "zip",
+];
 /// The end markers of Pastell's connectors (facts, A.1: generation 1b and 2).
 const MARKERS: [&str; 2] = ["fichier_termine.txt", "transfert_termine.txt"];
 /// Transfers under way, and the control files of the PES gateway (facts, C.1, A.3).

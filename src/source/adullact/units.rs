@@ -216,7 +216,7 @@ pub(super) fn scan(
     let (mut units, mut unreadable, mut files, mut markers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for path in sorted(&dir)? {
         let name = own_name(&path);
-        if is_left_alone(&name) || passed_over.contains(&path) {
+        if name.starts_with('.') || is_left_alone(&name) || passed_over.contains(&path) {
             continue;
         }
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };

@@ -46,7 +46,7 @@ impl Files {
         };
         let read = reading.map(|reading| reading.role.clone());
         let role = read.or_else(|| mark.role.clone()).unwrap_or(Role::Document);
-        let readable = reading.is_some_and(|reading| reading.readable);
+        let readable = mark.readable || reading.is_some_and(|reading| reading.readable);
         let name = mark.name.clone().unwrap_or_else(|| piece.name.clone());
         if self.taken_out.contains(&(folded(&name), body.sha256)) {
             store.discard(&body);

@@ -98,6 +98,38 @@ fn a_deposit_of_pastell_has_its_fields_as_roles_and_keys() {
 }
 
 #[test]
+fn an_annexe_that_begins_with_a_dot_is_delivered_from_a_directory_and_from_a_zip() {
+    let drop = Drop::new();
+    let note = br#"{"acte_nature": "1", "arrete": ["acte.pdf"], "autre_document_attache": [".plan.pdf"]}"#;
+    let files: &[(&str, &[u8])] = &[("acte.pdf", PDF), (".plan.pdf", b"%PDF p"), ("metadata.json", note)];
+    let zip = zip(files);
+    for deposit in [drop.directory("d", files), drop.file("d.zip", &zip)] {
+        let envelope = decoded(&deposit).unwrap();
+        assert_eq!(listing(&envelope), pairs(&[("acte.pdf", "document"), (".plan.pdf", "annex")]));
+        assert_eq!(envelope.missing, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn the_pdf_of_an_invoice_without_its_pivot_is_readable() {
+    let drop = Drop::new();
+    let table: [(&[u8], &str, Option<&str>); 5] = [
+        (br#"{"statut_cpp": "A", "fichier_facture": ["1.xml"], "facture_pj_01": ["x.csv", "f.pdf"], "fichier_facture_pdf": ["f.pdf"]}"#, "f.pdf", Some("f.pdf")),
+        (br#"{"statut_cpp": "A", "fichier_facture_pdf": ["f.pdf"]}"#, "f.pdf", Some("f.pdf")),
+        (br#"{"statut_cpp": "A", "facture_pj_02": ["PJ00_f.pdf"]}"#, "PJ00_f.pdf", Some("PJ00_f.pdf")),
+        (br#"{"statut_cpp": "A", "facture_pj_02": ["f.pdf"]}"#, "f.pdf", None),
+        (br#"{"acte_nature": "1", "facture_pj_01": ["f.pdf"]}"#, "f.pdf", None),
+    ];
+    for (n, (note, name, expected)) in table.into_iter().enumerate() {
+        let files: &[(&str, &[u8])] = &[(name, PDF), ("x.csv", b"1;2"), ("metadata.json", note)];
+        let envelope = decoded(&drop.directory(&format!("d{n}"), files)).unwrap();
+        let readable: Vec<&str> =
+            envelope.files.iter().filter(|file| file.readable).map(|file| file.name.as_str()).collect();
+        assert_eq!(readable, expected.into_iter().collect::<Vec<_>>(), "{n}");
+    }
+}
+
+#[test]
 fn a_document_counts_more_than_the_metadata_file() {
     let drop = Drop::new();
     let (message, receipt) = (acte("acte.pdf", &[]), receipt());
@@ -301,10 +333,24 @@ fn markers_and_junk_are_known() {
         assert!(is_marker(name, Some("fin.ok")), "{name}");
     }
     assert!(!is_marker("fin.ok", None));
-    for name in ["__MACOSX", "._a", ".DS_Store", "Thumbs.db", "a.part", "a.TMP", "x.ocre"] {
+    for name in [
+        "__MACOSX",
+        "._a",
+        ".DS_Store",
+        "Thumbs.db",
+        "a.part",
+        "a.TMP",
+        "x.ocre",
+        "._a.pdf",
+        ".pdf",
+        ".a.pdf.Xy12Ab",
+        ".in.a.pdf",
+    ] {
         assert!(is_junk(name), "{name}");
     }
-    assert!(!is_junk("a.xml"));
+    for name in ["a.xml", ".plan.pdf", ".Annexe.PDF", "-rf"] {
+        assert!(!is_junk(name), "{name}");
+    }
 }
 
 /// Folders of real files beside the checkout.
