@@ -104,8 +104,11 @@ impl ItemKey {
     pub fn words(&self) -> String {
         let Ok(serde_json::Value::Array(values)) = serde_json::from_str(&self.0) else { return self.0.clone() };
         let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-        match values.first() {
-            Some(serde_json::Value::String(path)) if path.contains(['/', '\\']) => path.clone(),
+        let texts: Vec<&str> = values.iter().map_while(serde_json::Value::as_str).collect();
+        match texts.as_slice() {
+            // a dropped file; a deposit that is too large to be known by its content
+            [path, ..] if path.contains(['/', '\\']) => (*path).to_owned(),
+            ["envelope", "size", path, ..] => (*path).to_owned(),
             _ => values.iter().map(word).collect::<Vec<_>>().join(" "),
         }
     }
@@ -369,6 +372,18 @@ mod tests {
         assert_eq!(digest.to_string(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(Digest::from_hex(&digest.to_string().to_uppercase()), Some(digest));
         assert_eq!(Digest::from_hex("zz"), None);
+    }
+
+    #[test]
+    fn the_words_of_a_key_are_for_people() {
+        for (key, words) in [
+            (r#"["/drop/a.pdf",3,"17"]"#, "/drop/a.pdf"),
+            (r#"["envelope","size","/drop/big.zip",3,"17"]"#, "/drop/big.zip"),
+            (r#"["a@b","INBOX/été",1,42]"#, "a@b INBOX/été 1 42"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(ItemKey::new(key).words(), words);
+        }
     }
 
     #[test]
