@@ -438,7 +438,9 @@ async fn recovery_publishes_what_is_staged_and_confirms_what_is_gone() {
         bench.run(&mut source).await;
         fs::remove_file(&taken).unwrap();
         let ledger = rusqlite::Connection::open(Ledger::path(&bench.env.state)).unwrap();
-        ledger.execute_batch("UPDATE item SET stage = 'recorded'; UPDATE part SET published = NULL;").unwrap();
+        ledger
+            .execute_batch("UPDATE item SET stage = 'recorded', acknowledged = NULL; UPDATE part SET published = NULL;")
+            .unwrap();
         let staged = bench.staging();
         fs::write(staged.join(ledger_staged(&ledger, 2)), "content 2").unwrap();
         drop(ledger);
@@ -564,7 +566,9 @@ async fn a_staging_folder_that_lost_its_content_is_noticed_before_anything_count
     let mut source = mailbox(1);
     bench.run(&mut source).await;
     let ledger = rusqlite::Connection::open(Ledger::path(&bench.env.state)).unwrap();
-    ledger.execute_batch("UPDATE item SET stage = 'recorded'; UPDATE part SET published = NULL;").unwrap();
+    ledger
+        .execute_batch("UPDATE item SET stage = 'recorded', acknowledged = NULL; UPDATE part SET published = NULL;")
+        .unwrap();
     fs::remove_dir_all(bench.staging()).unwrap();
     let fault = bench.run(&mut source).await.error.unwrap();
     assert_eq!(fault.code, Code::Deliver);

@@ -213,7 +213,11 @@ async fn a_renamed_section_keeps_its_history_and_its_witness() {
     bench.run(&mut source).await;
     // one that waits in staging
     let ledger = rusqlite::Connection::open(Ledger::path(&bench.env.state)).unwrap();
-    ledger.execute_batch("UPDATE item SET stage = 'recorded' WHERE id = 2; UPDATE part SET published = NULL").unwrap();
+    ledger
+        .execute_batch(
+            "UPDATE item SET stage = 'recorded', acknowledged = NULL WHERE id = 2; UPDATE part SET published = NULL",
+        )
+        .unwrap();
     fs::write(bench.staging().join(ledger_staged(&ledger, 2)), "content 2").unwrap();
     drop(ledger);
     let (old, from) = (bench.launcher.name.clone(), bench.staging());

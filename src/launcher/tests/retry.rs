@@ -221,7 +221,10 @@ async fn a_dry_run_counts_what_waits_to_be_published() {
     let bench = Bench::new();
     let mut source = Odd { script: mailbox(2), ..Odd::default() };
     run(&bench, &mut source).await;
-    sql(&bench, "UPDATE item SET stage = 'recorded' WHERE id = 1; UPDATE part SET published = NULL WHERE item = 1");
+    sql(
+        &bench,
+        "UPDATE item SET stage = 'recorded', acknowledged = NULL WHERE id = 1; UPDATE part SET published = NULL WHERE item = 1",
+    );
     let report = cycle(&bench.launcher, &bench.env, &mut source, true, &CancellationToken::new()).await.report;
     assert_eq!((report.items.delivered, report.items.already, report.files.delivered), (1, 1, 1), "{report:?}");
     assert_eq!(bench.ledger().recorded().unwrap().len(), 1);
