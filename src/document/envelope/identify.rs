@@ -34,15 +34,17 @@ pub(super) fn identify(
     let members = deposit.members.iter().filter(|member| !is_marker(&member.name, None) && !is_junk(&member.name));
     let members: Vec<&Member> = members.collect();
     match seen(&members, &budget) {
-        Ok(Seen { leaves, state, sealed }) => {
+        Ok(Seen { leaves, state, sealed, broken }) => {
             let (kind, listed) = tell(&leaves, aliases);
             let kind = kind.or_else(|| invoice(&members, &leaves, &budget));
+            // what could be read of it before the cut may be all of another deposit
+            let digest = if broken { by_bytes(&members)? } else { digest(&leaves) };
             let state = match state {
                 State::Complete if !ended && !sealed => listed,
                 State::Incomplete(_) if ended => State::Complete,
                 other => other,
             };
-            Ok(Identity { kind, digest: digest(&leaves), state })
+            Ok(Identity { kind, digest, state })
         }
         Err(Error::Refused(why)) => {
             Ok(Identity { kind: None, digest: by_bytes(&members)?, state: State::Refused(why) })
@@ -69,6 +71,8 @@ struct Seen {
     state: State,
     /// An archive, of which the end is proven: what is not in it will not come.
     sealed: bool,
+    /// An archive that could not be read to its end.
+    broken: bool,
 }
 
 /// Reads all members.
@@ -94,7 +98,7 @@ fn seen(members: &[&Member], budget: &RefCell<Budget>) -> Result<Seen, Error> {
         leaves.push(leaf);
     }
     let state = leaves.iter_mut().find_map(|leaf| leaf.state.take()).unwrap_or(State::Complete);
-    Ok(Seen { leaves, state, sealed: false })
+    Ok(Seen { leaves, state, sealed: false, broken: false })
 }
 
 /// Reads an archive that is a deposit by itself.
@@ -106,6 +110,7 @@ fn container(format: Format, member: &Member, file: File, budget: &RefCell<Budge
         Ok(())
     });
     let name = &member.name;
+    let broken = matches!(walked, Err(Trouble::Broken(_)));
     let open = match walked {
         Ok(Walked { open, .. }) => open,
         Err(Trouble::Broken(why)) => Some(why),
@@ -115,7 +120,7 @@ fn container(format: Format, member: &Member, file: File, budget: &RefCell<Budge
     let open = open.map(|Text { en, fr }| State::Incomplete(text!("{name}: {en}", "{name} : {fr}")));
     let inside = leaves.iter_mut().find_map(|leaf| leaf.state.take());
     let state = open.or(inside).unwrap_or(State::Complete);
-    Ok(Seen { leaves, state, sealed: true })
+    Ok(Seen { leaves, state, sealed: true, broken })
 }
 
 /// Reads one file to its end: digest, family, completeness.

@@ -54,6 +54,26 @@ fn a_directory_a_zip_and_a_tar_of_equal_contents_have_one_identity() {
 }
 
 #[test]
+fn what_is_cut_is_not_taken_for_what_could_be_read_of_it() {
+    let drop = Drop::new();
+    let message = acte("acte.pdf", &[]);
+    let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let packed = gzip(&tar(&[("m.xml", &message), ("annexe.bin", &noise)]));
+    let (one, other) = (zip(&[("m.xml", &message)]), zip(&[("n.xml", PDF)]));
+    let deposits = [
+        drop.file("m.xml", &message),
+        drop.file("cut.tar.gz", &packed[..packed.len() - 1000]),
+        drop.file("one.zip", &one[..one.len() - 30]),
+        drop.file("other.zip", &other[..other.len() - 30]),
+        drop.file("empty.zip", &zip(&[])),
+    ];
+    let digests: Vec<_> = deposits.iter().map(|deposit| identified(deposit).digest).collect();
+    for (n, digest) in digests.iter().enumerate() {
+        assert!(!digests[..n].contains(digest), "{}", deposits[n].name);
+    }
+}
+
+#[test]
 fn each_kind_is_told_by_what_is_inside() {
     let drop = Drop::new();
     let (message, pes, pivot) = (acte("a", &[]), pes("P", ("a.pdf", PDF)), pivot("1", ("a.pdf", PDF)));
