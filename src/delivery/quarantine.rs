@@ -56,9 +56,9 @@ impl Quarantine {
     fn put_file(&self, key: &str, body: &mut dyn Read, extension: &str) -> io::Result<()> {
         // it may be the copy that is here already, and the only one: never cut short
         let next = self.dir.join(format!("{key}.part"));
-        let mut copy = File::create(&next)?;
-        io::copy(body, &mut copy)?;
-        copy.sync_all()?;
+        let copied = File::create(&next).and_then(|mut copy| io::copy(body, &mut copy).and_then(|_| copy.sync_all()));
+        // half of a copy must not fill the disk
+        copied.inspect_err(|_| drop(fs::remove_file(&next)))?;
         replace(&next, &self.dir.join(format!("{key}.{extension}")))
     }
 
@@ -66,12 +66,7 @@ impl Quarantine {
         let (folder, next) = (self.dir.join(key), self.dir.join(format!("{key}.part")));
         remove_folder(&next)?;
         fs::create_dir(&next)?;
-        for (file, name) in files {
-            let mut copy = File::create_new(next.join(name))?;
-            io::copy(&mut File::open(file)?, &mut copy)?;
-            copy.sync_all()?;
-        }
-        sync_directory(&next)?;
+        copy_all(files, &next).inspect_err(|_| drop(remove_folder(&next)))?;
         remove_folder(&folder)?; // a copy of the same item; its source is still there
         replace(&next, &folder)
     }
@@ -126,6 +121,15 @@ fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
+fn copy_all(files: &[(PathBuf, String)], folder: &Path) -> io::Result<()> {
+    for (file, name) in files {
+        let mut copy = File::create_new(folder.join(name))?;
+        io::copy(&mut File::open(file)?, &mut copy)?;
+        copy.sync_all()?;
+    }
+    sync_directory(folder)
+}
+
 fn remove_folder(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -155,6 +159,19 @@ mod tests {
         assert_eq!(quarantine.find("42-abc", "eml").unwrap().size, 7);
         assert!(quarantine.remove("42-abc", "eml").unwrap() && !quarantine.remove("42-abc", "eml").unwrap());
         assert_eq!((quarantine.find("42-abc", "eml"), fs::read_dir(dir.path().join("q")).unwrap().count()), (None, 0));
+    }
+
+    #[test]
+    fn a_copy_that_fails_leaves_nothing_half_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, absent, q) = (dir.path().join("one"), dir.path().join("absent"), dir.path().join("q"));
+        fs::write(&one, "1").unwrap();
+        let quarantine = Quarantine::new(q.clone());
+        let files = [(one.clone(), "a.pdf".to_owned()), (absent, "b.pdf".to_owned())];
+        assert!(quarantine.put("k-1", Kept::Folder(&files), "why").is_err());
+        // a directory opens as a file does, and cannot be read
+        assert!(quarantine.put("k-2", Kept::Dropped(dir.path(), "zip"), "why").is_err());
+        assert_eq!(fs::read_dir(&q).unwrap().count(), 0);
     }
 
     #[test]

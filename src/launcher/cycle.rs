@@ -845,8 +845,8 @@ impl Cycle {
                     Some(Ok(Content::Mail { file, .. })) => {
                         file.keep(&self.spool, key).map_err(|error| spool_fault(&self.spool.path(key), &error))?;
                     }
-                    Some(Ok(Content::Envelope { path, deposit, stamps })) => {
-                        let dropped = Dropped { path, deposit, stamps };
+                    Some(Ok(Content::Envelope { path, deposit, stamps, listing })) => {
+                        let dropped = Dropped { path, deposit, stamps, listing };
                         let kept = dropped.copy_to_spool(&self.spool, key);
                         if !kept.map_err(|error| spool_fault(&self.spool.path(key), &error))? {
                             not_kept.insert(key.clone());
@@ -950,7 +950,16 @@ impl Cycle {
             self.tell(Level::Notice, "item_quarantined", text);
             return Ok(());
         }
-        let put = self.quarantine.put(short, body, &format!("{en}\n{fr}"));
+        let put = self.quarantine.put(short, body, &format!("{en}\n{fr}")).or_else(|error| {
+            // a dropped one stays where it is: the reason alone holds up nobody else
+            let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            match body {
+                Kept::Dropped(..) | Kept::Folder(_) if is_full => {
+                    self.quarantine.put(short, Kept::Nothing, &format!("{en}\n{fr}"))
+                }
+                _ => Err(error),
+            }
+        });
         let place = put.map_err(|error| spool_fault(&self.env.state, &error))?;
         let (place, en, fr) = (place.display(), en.replace('\n', " | "), fr.replace('\n', " | "));
         self.tell(

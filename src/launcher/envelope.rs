@@ -49,6 +49,8 @@ pub(super) struct Dropped {
     pub(super) path: PathBuf,
     pub(super) deposit: Deposit,
     pub(super) stamps: Vec<Stamp>,
+    /// What lay in its directory then, where the source says so.
+    pub(super) listing: Option<BTreeSet<PathBuf>>,
 }
 
 impl Cycle {
@@ -207,7 +209,7 @@ impl Dropped {
     /// A copy of ours, as it lies now.
     pub(super) fn of_copy(name: String, path: PathBuf, members: Vec<Member>) -> io::Result<Self> {
         let stamps = members.iter().map(|member| Stamp::of(&member.path)).collect::<io::Result<_>>()?;
-        Ok(Self { path, deposit: Deposit { name, members }, stamps })
+        Ok(Self { path, deposit: Deposit { name, members }, stamps, listing: None })
     }
 
     /// Bytes, as listed.
@@ -226,7 +228,8 @@ impl Dropped {
         }
     }
 
-    /// What lies in its directory, where it is one; `None` when a file does not look any more as it was listed.
+    /// What lies in its directory, where it is one; `None` when a file, or the directory, does not look any more as it was
+    /// listed: what has come since is no member.
     fn listing(&self) -> Option<BTreeSet<PathBuf>> {
         let members = self.deposit.members.iter().zip(&self.stamps);
         let unchanged = members.map(|(member, stamp)| Stamp::of(&member.path).is_ok_and(|seen| seen == *stamp));
@@ -237,7 +240,7 @@ impl Dropped {
         if self.path.is_dir() {
             list(&self.path, DEEPEST, &mut names).ok()?;
         }
-        Some(names)
+        Some(names).filter(|names| self.listing.as_ref().is_none_or(|listed| listed == names))
     }
 
     /// Keeps a copy in the spool; false when it changed meanwhile.

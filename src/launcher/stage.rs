@@ -35,8 +35,8 @@ impl Cycle {
         match content {
             Content::Gone => Ok(None),
             Content::File { path, name, stamp } => self.stage_file(item, short, &path, &name, &stamp),
-            Content::Envelope { path, deposit, stamps } => {
-                self.stage_envelope(item, short, &Dropped { path, deposit, stamps })
+            Content::Envelope { path, deposit, stamps, listing } => {
+                self.stage_envelope(item, short, &Dropped { path, deposit, stamps, listing })
             }
             Content::Mail { file, .. } if file.size > self.launcher.max_size => {
                 let entry = too_large(&self.launcher, &item.key, short, file.size);

@@ -62,6 +62,8 @@ pub struct Adullact {
     listed: HashMap<ItemKey, Vec<Unit>>,
     /// Files that several units of the last discovery need.
     shared: HashMap<PathBuf, usize>,
+    /// There was a discovery since the last end of a cycle.
+    discovered: bool,
 }
 
 impl Adullact {
@@ -91,33 +93,26 @@ impl Adullact {
             watch: Watch::default(),
             listed: HashMap::new(),
             shared: HashMap::new(),
+            discovered: false,
         }
     }
 
     /// All units that lie there, whoever's they are.
     async fn scan(&mut self) -> Result<Vec<Unit>, SourceError> {
         let (rules, mut said) = (Arc::clone(&self.rules), std::mem::take(&mut self.said));
-        // plans of a launcher that changes nothing are for another time
-        let ways = self.ways.clone();
         let scanned = spawn_blocking(move || {
-            let removes = |way: &&Disposition| matches!(way, Disposition::Delete | Disposition::Move(_));
-            let (passed_over, trouble) = match std::fs::canonicalize(&rules.dir) {
-                Ok(dir) => dispose::resume(&dir, &ways.iter().filter(removes).collect::<Vec<_>>()),
-                Err(_) => (HashSet::new(), None),
-            };
+            let dir = std::fs::canonicalize(&rules.dir);
+            // the rest of what is being put away is no new deposit
+            let passed_over = dir.map_or_else(|_| HashSet::new(), |dir| dispose::under_way(&dir));
             let scanned = units::scan(&rules, &mut said, &passed_over);
-            (scanned, said, trouble)
+            (scanned, said)
         });
-        let (scanned, said, trouble) = scanned.await.map_err(|error| self.unreadable(&io::Error::other(error)))?;
+        let (scanned, said) = scanned.await.map_err(|error| self.unreadable(&io::Error::other(error)))?;
         self.said = said;
         let (units, skipped) = scanned.map_err(|error| self.unreadable(&error))?;
         for (path, error) in skipped {
             let text = unreadable(&path, &error).fault().text.clone();
             self.events.emit(Event::new(Level::Warning, "folder_unreadable", text).about(&self.name));
-        }
-        if let Some((path, error)) = trouble {
-            let text = not_put_away(&path, &error).text;
-            self.events.emit(Event::new(Level::Warning, "after_failed", text).about(&self.name));
         }
         self.shared.clear();
         let files = units.iter().filter(|unit| unit.shape == Shape::Loose).flat_map(Unit::files);
@@ -150,14 +145,15 @@ impl Adullact {
             }
         };
         let is_ours = identity.kind.map_or(self.takes_unknown, |kind| self.kinds.contains(&kind));
-        let patience = self.patience;
+        (is_ours && !self.may_grow(unit, &identity)).then(|| key_of(&identity.digest))
+    }
+
+    /// Whether more of a settled unit may come, and it has not been waited for long enough.
+    fn may_grow(&mut self, unit: &Unit, identity: &Identity) -> bool {
         // a file that says nothing of itself may be one that a later file names
         let may_belong = unit.shape == Shape::File && identity.kind.is_none() && identity.state == State::Complete;
         let may_grow = matches!(identity.state, State::Incomplete(_)) || may_belong || (unit.growing && !unit.ended);
-        if !is_ours || may_grow && !self.settling.is_unchanged_for(patience, &unit.path, &unit.look, &stamps) {
-            return None;
-        }
-        Some(key_of(&identity.digest))
+        may_grow && !self.settling.is_unchanged_for(self.patience, &unit.path, &unit.look, &unit.all_stamps())
     }
 
     /// What a unit is: remembered, or read. `None`: it changed meanwhile, and is looked at by a later cycle.
@@ -187,13 +183,20 @@ impl Adullact {
         Some(Ok(identity))
     }
 
-    /// Looks for the units of keys that the last discovery did not list.
+    /// Looks for the units of keys that the last discovery did not list. What has not settled is left alone: so far it may
+    /// hold what was delivered, and the rest of it is on its way.
     async fn find(&mut self, keys: &[ItemKey]) -> Result<(), SourceError> {
         if keys.iter().all(|key| self.listed.contains_key(key)) {
             return Ok(());
         }
         for unit in self.scan().await? {
+            if !unit.ended && !self.settling.is_settled(&unit.path, &unit.look, &unit.all_stamps()) {
+                continue;
+            }
             if let Some(Ok(identity)) = self.identity(&unit).await {
+                if self.may_grow(&unit, &identity) {
+                    continue;
+                }
                 let key = key_of(&identity.digest);
                 let known = self.listed.get(&key).is_some_and(|units| units.iter().any(|one| one.path == unit.path));
                 if keys.contains(&key) && !known {
@@ -240,8 +243,9 @@ impl Adullact {
                     text!("{path}: cannot be taken: {en}", "{path} : ne peut être pris : {fr}"),
                 ));
             }
+            let listing = unit.listing(self.rules.limits.max_entries);
             let Unit { path, deposit, stamps, .. } = unit.clone();
-            return Ok(Content::Envelope { path, deposit, stamps });
+            return Ok(Content::Envelope { path, deposit, stamps, listing });
         }
         Ok(Content::Gone)
     }
@@ -255,6 +259,7 @@ impl Source for Adullact {
 
     async fn discover(&mut self, cursor: Option<&Cursor>) -> Result<Discovery, SourceError> {
         self.listed.clear();
+        self.discovered = true;
         let units = self.scan().await?;
         let dir = std::fs::canonicalize(&self.rules.dir).map_err(|error| self.unreadable(&error))?;
         self.memory.load(&dir, cursor.map_or("", |cursor| &cursor.0));
@@ -329,7 +334,19 @@ impl Source for Adullact {
         answer(done, trouble, &self.name, &self.events)
     }
 
+    /// Ends what an interruption left half put away: only here, since a dry run and a test change nothing.
     async fn finish(&mut self) -> Result<(), SourceError> {
+        if !std::mem::take(&mut self.discovered) {
+            return Ok(());
+        }
+        let (dir, ways) = (self.rules.dir.clone(), self.ways.clone());
+        let resumed = spawn_blocking(move || match std::fs::canonicalize(dir) {
+            Ok(dir) => dispose::resume(&dir, &ways),
+            Err(_) => Vec::new(), // it is not there: `discover` says so
+        });
+        for text in resumed.await.map_err(|error| self.unreadable(&io::Error::other(error)))? {
+            self.events.emit(Event::new(Level::Warning, "after_failed", text).about(&self.name));
+        }
         Ok(())
     }
 

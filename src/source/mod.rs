@@ -16,7 +16,7 @@ pub mod pop3;
 mod trouble;
 mod watch;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -174,6 +174,8 @@ pub enum Content {
         deposit: Deposit,
         /// What each of them looked like when it was listed, in their order; read again when one looks different.
         stamps: Vec<Stamp>,
+        /// Of a directory: everything that lay below it when it was listed. `None`: not known.
+        listing: Option<BTreeSet<PathBuf>>,
     },
     /// It is no longer there.
     Gone,

@@ -5,8 +5,9 @@
 //! Whatever happens in between, nothing goes that is not the very file that was delivered.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::units::{Rules, Shape, Unit, is_same};
@@ -14,7 +15,9 @@ use crate::delivery::stamp::Stamp;
 use crate::delivery::{Published, publish, replace, sync_directory};
 use crate::document::names::numbered;
 use crate::model::{Digest, Disposition};
-use crate::source::dropped::{move_to, nanoseconds, path_from_json, path_to_json};
+use crate::source::dropped::{move_to, nanoseconds, not_put_away, path_from_json, path_to_json};
+use crate::text;
+use crate::text::Text;
 
 /// Puts a unit away, unless it has gone or no longer is what was delivered; without the files that another deposit needs too.
 ///
@@ -49,25 +52,44 @@ pub(super) fn begin(unit: &Unit) -> io::Result<PathBuf> {
     Plan::of(unit, None, &HashSet::new()).write(&unit.path)
 }
 
-/// Carries out the plans that an interruption left in `dir`, where they are ours: what they would do is what `after` or
-/// `after_empty` says. Answers what lies there still and is to be passed over, and the first error.
-pub(super) fn resume(dir: &Path, ways: &[&Disposition]) -> (HashSet<PathBuf>, Option<(PathBuf, io::Error)>) {
-    let (mut passed_over, mut trouble) = (HashSet::new(), None);
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        let name = entry.file_name();
-        let is_plan = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(PLAN));
-        let Some(plan) = is_plan.then(|| Plan::read(&path)).flatten() else { continue };
-        let done = if plan.is_one_of(ways) { plan.carry_out(dir) } else { Err(io::ErrorKind::Unsupported.into()) };
-        match done.and_then(|()| fs::remove_file(&path)) {
-            Ok(()) => continue,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // another launcher did it
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(error) => trouble = Some((path, error)),
+/// What the plans in `dir` are about: half put away by an interruption, or just now by another launcher.
+pub(super) fn under_way(dir: &Path) -> HashSet<PathBuf> {
+    plans(dir).flat_map(|(_, plan)| plan.top(dir)).collect()
+}
+
+/// Carries out the plans that an interruption left in `dir`, where they are ours, whatever `after` says by now: the deposit
+/// was delivered, and half of it must not lie there. But nothing is moved to a place that none of `ways`, which are `after`
+/// and `after_empty`, names. Answers what could not be done.
+pub(super) fn resume(dir: &Path, ways: &[Disposition]) -> Vec<Text> {
+    let mut trouble = Vec::new();
+    for (path, plan) in plans(dir) {
+        if !plan.may_be_carried_out(ways) {
+            trouble.push(given_up(&path));
+            continue;
         }
-        passed_over.extend(plan.top(dir));
+        match plan.carry_out(dir).and_then(|()| fs::remove_file(&path)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // another launcher did it
+            Err(error) => trouble.push(not_put_away(&path, &error).text),
+        }
     }
-    (passed_over, trouble)
+    trouble
+}
+
+fn plans(dir: &Path) -> impl Iterator<Item = (PathBuf, Plan)> {
+    let is_plan = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(PLAN));
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = entries.filter(move |entry| is_plan(&entry.file_name())).map(|entry| entry.path());
+    paths.filter_map(|path| Plan::read(&path).map(|plan| (path, plan)))
+}
+
+/// That a plan moves to where `after` does not any more.
+fn given_up(path: &Path) -> Text {
+    let path = path.display();
+    text!(
+        "{path}: a delivered deposit was being moved when pertuis was interrupted, and `after` no longer names that place: the rest of it is passed over. Set `after` back for one cycle, or put the rest away by hand and remove this file",
+        "{path} : un dépôt livré était en cours de déplacement lors d'une interruption, et `after` ne désigne plus cet endroit : le reste est laissé de côté. Rétablissez `after` le temps d'un cycle, ou rangez le reste à la main et supprimez ce fichier"
+    )
 }
 
 /// What is to go: written before the first of it goes.
@@ -100,7 +122,9 @@ impl Plan {
         let digest = Digest::of(about.as_os_str().as_encoded_bytes()).to_string();
         let path = dir.join(format!("{PREFIX}{}{PLAN}", &digest[..16]));
         let unfinished = path.with_extension("part");
-        let mut file = File::create(&unfinished)?;
+        fs::remove_file(&unfinished).or_else(already)?; // of an interruption
+        // whoever may drop files must not have us write elsewhere, through a link
+        let mut file = File::create_new(&unfinished)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         file.sync_all()?;
         replace(&unfinished, &path)?;
@@ -110,20 +134,22 @@ impl Plan {
 
     /// Reads one that we wrote ourselves: whoever may drop files must not make us delete others.
     fn read(path: &Path) -> Option<Self> {
-        let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
-        if !is_ours(&metadata) || metadata.len() > LARGEST {
+        let seen = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let file = File::open(path).ok()?;
+        let metadata = file.metadata().ok()?;
+        let is_it = Stamp::from_metadata(&metadata).ok()? == Stamp::from_metadata(&seen).ok()?;
+        if !is_it || !is_ours(&metadata) || metadata.len() > LARGEST {
             return None;
         }
-        serde_json::from_slice(&fs::read(path).ok()?).ok()
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
-    fn is_one_of(&self, ways: &[&Disposition]) -> bool {
-        let to = self.to.as_ref().map(path_from_json);
-        ways.iter().any(|way| match (way, &to) {
-            (Disposition::Delete, None) => true,
-            (Disposition::Move(dir), Some(Some(to))) => Path::new(dir) == to,
-            _ => false,
-        })
+    fn may_be_carried_out(&self, ways: &[Disposition]) -> bool {
+        let Some(to) = self.to.as_ref() else { return true };
+        let to = path_from_json(to);
+        ways.iter().any(|way| matches!((way, &to), (Disposition::Move(dir), Some(to)) if Path::new(dir) == to))
     }
 
     /// Removes or moves what is still there and unchanged, then the directories that are empty.

@@ -66,11 +66,12 @@ fn sets(names: &[String], said: &[Names]) -> Vec<Vec<usize>> {
             continue;
         }
         let mut set = vec![root];
+        let mut known = HashSet::from([root]);
         let mut next = 0;
         while let Some(index) = set.get(next).copied() {
             next += 1;
             for other in &named[index] {
-                if !set.contains(other) && set.len() < MOST {
+                if set.len() < MOST && known.insert(*other) {
                     set.push(*other);
                 }
             }
@@ -111,7 +112,12 @@ fn named(names: &[String], said: &[Names]) -> Vec<Vec<usize>> {
     // names that Pastell changed on the way, among the files that nobody names as they are called
     let known: HashSet<usize> = named.iter().flatten().copied().collect();
     let mut free: Vec<usize> = (0..names.len()).filter(|index| !known.contains(index)).collect();
+    let mut looks = MOST_LOOKS;
     for (index, metadata, listed) in open {
+        looks = looks.saturating_sub(free.len());
+        if looks == 0 {
+            break;
+        }
         if let Some(found) = free.iter().position(|other| *other != index && metadata.matches(listed, &names[*other])) {
             named[index].push(free.remove(found));
         }
@@ -163,7 +169,10 @@ fn metadata(path: &Path, name: &str, size: u64) -> io::Result<Names> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
     match pastell::parse(name, &bytes) {
-        Some(Ok(metadata)) => Ok(Names::Metadata(Metadata { kind: None, fields: Vec::new(), files: metadata.files })),
+        Some(Ok(mut metadata)) => {
+            metadata.files.truncate(MOST);
+            Ok(Names::Metadata(Metadata { kind: None, fields: Vec::new(), files: metadata.files }))
+        }
         Some(Err(_)) | None => Ok(Names::None),
     }
 }
@@ -172,3 +181,5 @@ fn metadata(path: &Path, name: &str, size: u64) -> io::Result<Names> {
 const LARGEST: u64 = 4 << 20;
 /// Files of one set; more than that is no deposit.
 const MOST: usize = 2_000;
+/// Names that one listing compares in all ways that Pastell cleans them.
+const MOST_LOOKS: usize = 500_000;

@@ -353,24 +353,85 @@ async fn a_file_that_two_deposits_need_goes_with_the_last() {
 }
 
 #[tokio::test]
-async fn an_interrupted_removal_is_finished_before_anything_is_listed() {
+async fn an_interrupted_removal_is_finished_whatever_after_says_by_now() {
     let dir = tempfile::tempdir().unwrap();
     lay(dir.path(), &[("d/m.xml", FLUX), ("d/acte.pdf", PDF), ("d/b.pdf", "%PDF b %%EOF"), ("e.xml", PES)]);
     let rules = Arc::clone(&source(dir.path(), "").rules);
     let root = fs::canonicalize(dir.path()).unwrap();
-    let unit = Unit::of_directory(&root.join("d"), &rules).unwrap();
-    let interrupted = || {
-        dispose::begin(&unit).unwrap();
+    for after in ["after = leave", "after = delete", "after = move /nowhere/done"] {
+        dispose::begin(&Unit::of_directory(&root.join("d"), &rules).unwrap()).unwrap();
         fs::remove_file(root.join("d/acte.pdf")).unwrap();
-    };
-    interrupted();
-    // a launcher that removes nothing leaves it alone, and does not take the rest for a new deposit
-    assert_eq!(listed(&mut source(dir.path(), "")).await, ["e.xml: e.xml"]);
-    assert_eq!(names(&dir.path().join("d")), ["b.pdf", "m.xml"]);
-    // what came or changed since stays
-    lay(dir.path(), &[("d/new.pdf", PDF), ("d/b.pdf", "%PDF changed %%EOF")]);
-    assert_eq!(listed(&mut source(dir.path(), "after = delete")).await, ["d: b.pdf new.pdf", "e.xml: e.xml"]);
-    assert_eq!(names(dir.path()), ["d", "e.xml"]);
+        let mut source = source(dir.path(), after);
+        // a test and a dry run change nothing, and do not take the rest for a new deposit
+        source.count().await.unwrap();
+        source.finish().await.unwrap();
+        assert_eq!(listed(&mut source).await, ["e.xml: e.xml"]);
+        assert_eq!(names(&dir.path().join("d")), ["b.pdf", "m.xml"], "{after}");
+        // what came or changed since stays
+        lay(dir.path(), &[("d/new.pdf", PDF), ("d/b.pdf", "%PDF changed %%EOF")]);
+        source.finish().await.unwrap();
+        assert_eq!(listed(&mut source).await, ["d: b.pdf new.pdf", "e.xml: e.xml"], "{after}");
+        assert_eq!(names(dir.path()), ["d", "e.xml"]);
+        fs::remove_dir_all(dir.path().join("d")).unwrap();
+        lay(dir.path(), &[("d/m.xml", FLUX), ("d/acte.pdf", PDF), ("d/b.pdf", "%PDF b %%EOF")]);
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_move_to_where_after_no_longer_leads_is_told_and_moves_nothing() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    lay(dir.path(), &[("d/m.xml", FLUX)]);
+    let stamp = crate::delivery::stamp::Stamp::of(&dir.path().join("d/m.xml")).unwrap();
+    let files = serde_json::json!([["d/m.xml", stamp.size, nanoseconds(stamp.modified).to_string()]]);
+    let plan = serde_json::json!({ "to": path_to_json(other.path()), "files": files, "dirs": ["d"] });
+    fs::write(dir.path().join(".pertuis-0.plan"), plan.to_string()).unwrap();
+    let told = dispose::resume(dir.path(), &[Disposition::Delete, Disposition::Leave]);
+    assert!(told.len() == 1 && told[0].en.contains(".pertuis-0.plan"), "{told:?}");
+    assert_eq!((names(other.path()), names(&dir.path().join("d"))), (vec![], vec!["m.xml".to_owned()]));
+    let there = Disposition::Move(other.path().to_string_lossy().into_owned());
+    assert_eq!(dispose::resume(dir.path(), &[there]), []);
+    assert_eq!((names(other.path()), names(dir.path())), (vec!["m.xml".to_owned()], vec![]));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_plan_is_not_written_through_a_link() {
+    let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    lay(outside.path(), &[("victim", "x")]);
+    lay(dir.path(), &[("d/m.xml", FLUX)]);
+    let rules = Arc::clone(&source(dir.path(), "").rules);
+    let unit = Unit::of_directory(&fs::canonicalize(dir.path()).unwrap().join("d"), &rules).unwrap();
+    let plan = dispose::begin(&unit).unwrap();
+    fs::remove_file(&plan).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("victim"), plan.with_extension("part")).unwrap();
+    dispose::begin(&unit).unwrap();
+    assert_eq!(fs::read_to_string(outside.path().join("victim")).unwrap(), "x");
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_not_put_away_for_what_it_holds_so_far() {
+    let dir = tempfile::tempdir().unwrap();
+    lay(dir.path(), &[("d/a.xml", PES)]);
+    let key = only(&discovered(&mut source(dir.path(), "")).await);
+    let mut waiting = source(dir.path(), "settle = 1h");
+    waiting.acknowledge(std::slice::from_ref(&key), &Disposition::Delete).await.unwrap();
+    assert_eq!(names(&dir.path().join("d")), ["a.xml"]);
+    source(dir.path(), "").acknowledge(&[key], &Disposition::Delete).await.unwrap();
+    assert_eq!(names(dir.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn metadata_files_that_list_without_end_are_looked_through_in_bounded_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let many: Vec<String> = (0..50_000).map(|n| format!("absent {n}.pdf")).collect();
+    let metadata = serde_json::json!({ "acte_nature": "1", "autre_document_attache": many }).to_string();
+    for n in 0..2 {
+        lay(dir.path(), &[(&format!("m{n}.json"), &metadata)]);
+    }
+    for n in 0..10 {
+        fs::write(dir.path().join(format!("{n}.pdf")), PDF).unwrap();
+    }
+    assert_eq!(source(dir.path(), "").count().await.unwrap(), 12);
 }
 
 #[cfg(unix)]
@@ -388,7 +449,9 @@ async fn a_plan_reaches_nothing_outside_the_drop_directory() {
         .into();
     let plan = serde_json::json!({ "to": null, "files": files, "dirs": ["link", "..", "."] });
     fs::write(dir.path().join(".pertuis-0.plan"), plan.to_string()).unwrap();
-    discovered(&mut source(dir.path(), "after = delete")).await;
+    let mut source = source(dir.path(), "after = delete");
+    discovered(&mut source).await;
+    source.finish().await.unwrap();
     assert_eq!(names(outside.path()), ["victim"]);
     assert_eq!(names(dir.path()), ["link"]);
 }

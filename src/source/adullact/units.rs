@@ -4,7 +4,7 @@
 //! sizes and times count, and of loose files alone what they say about each other ([`loose`](super::loose)). A deposit is
 //! read in place, so a unit remembers what each of its files looked like. Links are never followed.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -138,6 +138,13 @@ impl Unit {
             Shape::Directory => Self::of_directory(&self.path, rules).is_ok_and(|now| now.look == self.look),
             Shape::File | Shape::Loose => self.files().all(|(path, stamp)| is_same(path, stamp)),
         }
+    }
+
+    /// Of a directory: everything below it; `None` where it holds so much that not all of it was listed.
+    pub(super) fn listing(&self, max_entries: usize) -> Option<BTreeSet<PathBuf>> {
+        let is_known = self.shape == Shape::Directory && self.deposit.members.len() <= max_entries;
+        let dirs = self.dirs.iter().map(|(path, _)| path).filter(|path| **path != self.path);
+        (is_known && self.trouble.is_none()).then(|| self.files().map(|(path, _)| path).chain(dirs).cloned().collect())
     }
 
     fn add(&mut self, name: String, path: PathBuf, stamp: Stamp) {
