@@ -227,7 +227,7 @@ fn is_document(name: &str) -> bool {
         && name.len() > ending.len() + 1
 }
 
-/// Resource forks of macOS, temporary files of lftp and ProFTPD.
+/// Resource forks of macOS, temporary files of lftp and `ProFTPD`.
 const HIDDEN: [&str; 3] = ["._", ".in.", ".~"];
 /// Endings of what is attached to actes, PES and invoices.
 const DOCUMENTS: [&str; 20] = [
