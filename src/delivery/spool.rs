@@ -169,21 +169,18 @@ impl SpoolWriter {
 
     /// The body is whole: gives it its name.
     pub fn finish(mut self) -> io::Result<SpoolFile> {
-        let body = match &self.file {
-            Some((_, part)) => {
-                let path = self.spool.path(&self.key);
-                super::publish::replace(part, &path)?;
-                self.file = None;
-                Body::File(path)
+        let body = if let Some((_, part)) = &self.file {
+            let path = self.spool.path(&self.key);
+            super::publish::replace(part, &path)?;
+            self.file = None;
+            Body::File(path)
+        } else {
+            let mut bytes = std::mem::take(&mut self.held);
+            // the source may have promised more than it sent, and many bodies may wait
+            if bytes.capacity() / 2 > bytes.len() {
+                bytes.shrink_to_fit();
             }
-            None => {
-                let mut bytes = std::mem::take(&mut self.held);
-                // the source may have promised more than it sent, and many bodies may wait
-                if bytes.capacity() / 2 > bytes.len() {
-                    bytes.shrink_to_fit();
-                }
-                Body::Memory(Arc::new(bytes))
-            }
+            Body::Memory(Arc::new(bytes))
         };
         Ok(SpoolFile { body, size: self.size })
     }
