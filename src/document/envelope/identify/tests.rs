@@ -57,7 +57,7 @@ fn a_directory_a_zip_and_a_tar_of_equal_contents_have_one_identity() {
 fn what_is_cut_is_not_taken_for_what_could_be_read_of_it() {
     let drop = Drop::new();
     let message = acte("acte.pdf", &[]);
-    let noise: Vec<u8> = (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..200_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[1]).collect();
     let packed = gzip(&tar(&[("m.xml", &message), ("annexe.bin", &noise)]));
     let (one, other) = (zip(&[("m.xml", &message)]), zip(&[("n.xml", PDF)]));
     let deposits = [
