@@ -145,7 +145,8 @@ impl Dovecot {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         make_dir(&dir.path().join("mail"));
         fs::write(dir.path().join("users"), format!("{ACCOUNT}:{{PLAIN}}{PASSWORD}\n")).unwrap();
-        let ports = Ports { imap: free_port(), imaps: free_port(), pop3: free_port(), pop3s: free_port() };
+        let [imap, imaps, pop3, pop3s] = free_ports();
+        let ports = Ports { imap, imaps, pop3, pop3s };
         let conf = dir.path().join("dovecot.conf");
         fs::write(&conf, configuration(dir.path(), ports, tls) + extra).unwrap();
         let child = Command::new(program())
@@ -285,8 +286,10 @@ fn program() -> &'static str {
     if Path::new("/usr/sbin/dovecot").exists() { "/usr/sbin/dovecot" } else { "dovecot" }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// Free ports, held until all are chosen: no two of them are one.
+fn free_ports() -> [u16; 4] {
+    let held = [(); 4].map(|()| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    held.each_ref().map(|listener| listener.local_addr().unwrap().port())
 }
 
 fn local(port: u16) -> SocketAddr {
