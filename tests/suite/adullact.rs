@@ -320,19 +320,19 @@ fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> std::io::Result<()> {
 fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let zeros = |megabytes: usize| vec![0_u8; megabytes << 20];
     let message = ("m-1-1_0.xml".to_owned(), acte(1).into_bytes());
-    let bomb = pes(1, &[zeros(40)]);
+    let bomb = pes(1, &[zeros(18)]);
     let laughs =
         r#"<!DOCTYPE l [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><PES_Aller>&b;</PES_Aller>"#;
     let many: Vec<_> = (0..100_000).map(|n| (format!("{n}.txt"), Vec::new())).collect();
     let whole = made(Shape::Zip, 1, 50_000);
     vec![
-        ("bombe.zip", zip(&[message.clone(), ("zero.bin".into(), zeros(40))]), "max_ratio"),
-        ("bombe.tar.gz", tar_gz(&[message.clone(), ("zero.bin".into(), zeros(41))]), "max_ratio"),
+        ("bombe.zip", zip(&[message.clone(), ("zero.bin".into(), zeros(18))]), "max_ratio"),
+        ("bombe.tar.gz", tar_gz(&[message.clone(), ("zero.bin".into(), zeros(19))]), "max_ratio"),
         ("bombe-pj.xml", bomb, "max_ratio"),
         ("entites.xml", laughs.into(), "DOCTYPE"),
         ("entrees.tar.gz", tar_gz(&many), "max_entries"),
         ("entrees.zip", zip(&many[..20_000]), "max_entries"),
-        ("gros.zip", zip(&[message.clone(), ("bruit.bin".into(), pdf(3, 31 << 20))]), "max_unpacked"),
+        ("gros.zip", zip(&[message.clone(), ("bruit.bin".into(), pdf(3, 21 << 20))]), "max_unpacked"),
         ("coupe.zip", whole.bytes()[..whole.bytes().len() / 2].to_vec(), ""),
         (
             "coupe.tar.gz",
@@ -345,13 +345,13 @@ fn hostile() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("coupe.xml", pes(3, &[pdf(1, 5_000)])[..3_000].to_vec(), ""),
         ("inconnu.xml", b"<rapport/>".to_vec(), ""),
         ("vide.zip", zip(&[]), ""),
-        ("bombes.zip", zip(&[("a.tar.gz".into(), tar_gz(&[("b.gz".into(), gzip(&zeros(40)))])), message]), ""),
+        ("bombes.zip", zip(&[("a.tar.gz".into(), tar_gz(&[("b.gz".into(), gzip(&zeros(18)))])), message]), ""),
     ]
 }
 
 #[test]
 fn what_is_hostile_goes_to_quarantine_with_its_reason_and_the_next_deposit_arrives() {
-    let site = site("settle = 0\nmax_unpacked = 30M\nmax_ratio = 20\nmax_entries = 1000");
+    let site = site("settle = 0\nmax_unpacked = 20M\nmax_ratio = 20\nmax_entries = 1000");
     let (drop, hostile) = (site.path("drop"), hostile());
     for (name, content, _) in &hostile {
         fs::write(drop.join(name), content).unwrap();

@@ -40,17 +40,21 @@ fn status(pid: u32, field: &str) -> u64 {
     kilobytes * 1024
 }
 
-/// The highest memory that `fetch` had while it ran.
+/// The highest memory of its own that `fetch` had while it ran, without the code that is mapped from its file: that of a
+/// debug build is larger by 14 MB than what is shipped. `tests/bench/mail` measures a release build as a whole.
 fn peak_of_fetch(site: &Site) -> u64 {
     let mut child = site.start_fetch();
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
-        peak = peak.max(status(child.id(), "VmHWM"));
+        peak = peak.max(status(child.id(), "RssAnon"));
         std::thread::sleep(Duration::from_millis(1)); // not a wait: how often it is looked at
     }
     assert!(child.wait().unwrap().success());
     peak
 }
+
+/// What a release build maps of its own file, at most.
+const CODE: u64 = 10 << 20;
 
 /// One mail of 150 MB with its attachment in base64.
 fn a_large_mail(protocol: &str) {
@@ -64,7 +68,7 @@ fn a_large_mail(protocol: &str) {
     let peak = peak_of_fetch(&site);
     assert_eq!(site.delivered(), BTreeMap::from([(Digest::of(&content), 1)]));
     eprintln!("{protocol}: peak memory {} MiB", peak >> 20);
-    assert!(peak > 0 && peak <= 32 << 20, "{protocol}: {peak} bytes");
+    assert!(peak > 0 && peak <= (32 << 20) - CODE, "{protocol}: {peak} bytes");
 }
 
 #[test]
