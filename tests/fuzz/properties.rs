@@ -256,8 +256,13 @@ pub(crate) fn xml(bytes: &[u8]) {
     }
     let sniffed = xml::sniff(&mut &*bytes);
     if let Ok(events) = &whole {
-        let root = sniffed.expect("it has no DOCTYPE").expect("it has a root");
-        assert_eq!(events.first().map(String::as_str), Some(format!("<{} {}", root.namespace, root.local).as_str()));
+        // with text in front of its root it is read, but not taken for an XML
+        if let Some(root) = sniffed.expect("it has no DOCTYPE") {
+            assert_eq!(
+                events.first().map(String::as_str),
+                Some(format!("<{} {}", root.namespace, root.local).as_str())
+            );
+        }
     }
     match xml::complete(&mut &*bytes) {
         Ok(Completeness::Closed(_)) => assert!(whole.is_ok(), "{whole:?}"),

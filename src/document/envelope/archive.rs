@@ -156,8 +156,9 @@ fn drain(content: &mut dyn Read) -> Result<(), Trouble> {
     io::copy(content, &mut io::sink()).map(drop).map_err(|error| broken(&error))
 }
 
-/// What a decoder said about bytes that it cannot read.
+/// What a decoder said about bytes that it cannot read; it may quote them.
 fn broken(error: &dyn std::fmt::Display) -> Trouble {
+    let error = names::shown(&error.to_string());
     Trouble::Broken(text!("the archive is cut or damaged: {error}", "l'archive est tronquée ou abîmée : {error}"))
 }
 
