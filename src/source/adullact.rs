@@ -1,9 +1,9 @@
 //! A directory into which envelopes are dropped: by Pastell, by hand, by other programs.
 //!
-//! Not a decoder: which files belong together ([`units`]), whether they have settled, and which of them are this launcher's
+//! Not a decoder: which files belong together (`units`), whether they have settled, and which of them are this launcher's
 //! is decided here; what a deposit is, and whether all of it is there, is told by `document::envelope`. A deposit is known
 //! by what it holds, so that one that is dropped again is not delivered again; that costs one reading of each, which is
-//! remembered as long as it looks the same ([`memory`]). Deposits are read in place and never moved first: who writes to
+//! remembered as long as it looks the same (`memory`). Deposits are read in place and never moved first: who writes to
 //! one must not lose it under his hands.
 
 mod dispose;
