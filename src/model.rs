@@ -76,7 +76,7 @@ impl fmt::Debug for Digest {
 }
 
 /// Two lower-case digits for each byte.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(HEX[usize::from(digit)])).collect()
 }

@@ -95,6 +95,11 @@ impl fmt::Debug for Text {
     }
 }
 
+/// At most `most` characters of what a stranger wrote, fit for a line that people read: without control characters.
+pub(crate) fn shown(words: &str, most: usize) -> String {
+    words.chars().filter(|c| !c.is_control()).take(most).collect()
+}
+
 /// Makes a [`Text`] from an English and a French format string; names in braces are captured, as in `format!`.
 /// A `Text` used inside is written in English on both sides: nest with `.en` and `.fr` instead.
 ///

@@ -274,13 +274,8 @@ impl Launcher {
     pub(super) fn build(name: ServiceName, options: &Options, report: &mut Report) -> Option<Self> {
         let kind = kind(options);
         let complete = check_required(options, kind, report);
-        if name.as_str().trim().is_empty() {
-            report.mistake(&options.place, no_name());
-        }
         let tls = tls(options);
-        let server = options
-            .get("server", value::server)
-            .map(|(host, port)| Address { host: Some(host), port: port.unwrap_or(usual_port(kind, tls)) });
+        let server = server(options, kind, tls);
         let mut launcher = Self {
             name,
             places: options.places(),
@@ -338,6 +333,9 @@ impl Launcher {
 
     /// What no option can say by itself.
     fn check(&mut self, options: &Options, report: &mut Report) {
+        if self.name.as_str().trim().is_empty() {
+            report.mistake(&options.place, no_name());
+        }
         self.check_clear_text(options, report);
         self.check_pop3(options, report);
         self.check_oauth(options, report);
@@ -471,6 +469,12 @@ fn tls(options: &Options) -> Tls {
         Some("starttls") => Tls::StartTls,
         _ => Tls::Implicit,
     }
+}
+
+/// The port is the protocol's own where none is written.
+fn server(options: &Options, kind: Kind, tls: Tls) -> Option<Address> {
+    let (host, port) = options.get("server", value::server)?;
+    Some(Address { host: Some(host), port: port.unwrap_or(usual_port(kind, tls)) })
 }
 
 fn usual_port(kind: Kind, tls: Tls) -> u16 {

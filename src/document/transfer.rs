@@ -5,6 +5,7 @@
 //! here: its streaming decoder refuses line breaks, and for one line of 76 characters it takes twice as long.
 
 use super::mime::Damage;
+use crate::text::shown;
 
 /// A decoder of one part's body.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ impl Decoder {
             "" | "7bit" | "8bit" | "binary" | "7-bit" | "8-bit" => (Self::Identity, None),
             "base64" | "base-64" => (Self::Base64(Base64::default()), None),
             "quoted-printable" => (Self::QuotedPrintable(QuotedPrintable::default()), None),
-            other => (Self::Identity, Some(Damage::UnknownEncoding(shown(other)))),
+            other => (Self::Identity, Some(Damage::UnknownEncoding(shown(other, SHOWN)))),
         }
     }
 
@@ -211,11 +212,6 @@ impl QuotedPrintable {
             self.foreign.then_some(Damage::ForeignCharacters)
         }
     }
-}
-
-/// What a sender wrote, fit for a line that people read.
-fn shown(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 fn hex(digit: u8) -> u8 {

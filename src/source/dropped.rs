@@ -4,7 +4,6 @@
 //! nothing is removed before its copy is safe.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,7 +14,7 @@ use crate::delivery::stamp::Stamp;
 use crate::delivery::{Published, publish, sync_directory};
 use crate::document::names::numbered;
 use crate::event::{Event, Events, Level};
-use crate::model::{Code, Fault, ItemKey, ServiceName};
+use crate::model::{Code, Fault, ItemKey, ServiceName, hex};
 use crate::text;
 use crate::text::Text;
 
@@ -163,13 +162,6 @@ pub(super) fn path_from_json(value: &serde_json::Value) -> Option<PathBuf> {
         serde_json::Value::String(path) => Some(PathBuf::from(path)),
         other => path_from_hex(other.get("hex")?.as_str()?),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut digits, byte| {
-        let _ = write!(digits, "{byte:02x}"); // writing to a string never fails
-        digits
-    })
 }
 
 #[cfg(unix)]

@@ -73,7 +73,7 @@ impl Form {
 /// It is none, it is malformed or exceeds a limit; reading, or the store. What the store has got until then stays there.
 pub fn decode(input: &mut dyn Read, root: &Root, store: &mut dyn Store, budget: &mut Budget) -> Result<Reading, Error> {
     let Some(form) = Form::of(root) else {
-        let local = pieces::shown(&root.local);
+        let local = text::shown(&root.local, pieces::SHOWN);
         return Err(Error::Refused(text!(
             "<{local}> is no document of Chorus Pro",
             "<{local}> n'est pas un document de Chorus Pro"

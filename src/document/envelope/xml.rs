@@ -19,7 +19,7 @@ pub use self::chars::BodyText;
 use self::encoding::{CHUNK, Source};
 use super::Error;
 use crate::text;
-use crate::text::Text;
+use crate::text::{Text, shown};
 
 /// The root element of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,7 +291,7 @@ impl<'a> Xml<'a> {
             Err(error) => {
                 let is_syntax = matches!(error, quick_xml::Error::Syntax(_));
                 self.is_cut = is_syntax && self.reader.get_mut().is_at_end();
-                Err(self.malformed(&Text::same(shown(&error.to_string()))))
+                Err(self.malformed(&Text::same(shown(&error.to_string(), SHOWN))))
             }
         };
         self.tag = tag;
@@ -347,7 +347,7 @@ impl<'a> Xml<'a> {
     fn end(&mut self) -> Result<Event, Error> {
         self.is_cut = !self.path.is_empty() || !self.has_root;
         if let Some(open) = self.path.last() {
-            let open = shown(open);
+            let open = shown(open, SHOWN);
             return Err(self.malformed(&text!("it ends before </{open}>", "il s'arrête avant </{open}>")));
         }
         if !self.has_root {
@@ -377,11 +377,6 @@ fn unshared(error: &io::Error) -> io::Error {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
     }
-}
-
-/// A stranger's words inside a sentence: short, on one line.
-fn shown(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
 }
 
 /// Control characters, which XML 1.0 does not know, are blanks.

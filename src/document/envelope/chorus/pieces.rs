@@ -14,7 +14,7 @@ use crate::document::envelope::xml::Xml;
 use crate::document::envelope::{Attachment, Error};
 use crate::model::Role;
 use crate::text;
-use crate::text::Text;
+use crate::text::{Text, shown};
 
 /// A piece that is being read.
 pub(super) struct Piece {
@@ -113,19 +113,14 @@ fn lost(name: &str, invoice: &str, content: Option<Unpacked>) -> Text {
         None => text!("its content is not there", "son contenu est absent"),
     };
     let Text { en, fr } = damage;
-    let (name, invoice) = (shown(name), shown(invoice));
+    let (name, invoice) = (shown(name, SHOWN), shown(invoice, SHOWN));
     text!(
         "piece {name} of invoice {invoice} cannot be taken out: {en}. Ask its sender for it",
         "la pièce {name} de la facture {invoice} ne peut pas être extraite : {fr}. La demander à l'émetteur"
     )
 }
 
-/// A stranger's words inside a sentence: short, on one line.
-pub(super) fn shown(words: &str) -> String {
-    words.chars().filter(|c| !c.is_control()).take(SHOWN).collect()
-}
-
-const SHOWN: usize = 80;
+pub(super) const SHOWN: usize = 80;
 const START: u64 = 64;
 const MAGIC: [(&[u8], &str); 9] = [
     (b"%PDF", "pdf"),

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::amounts::Sum;
 use super::labels::Labels;
-use super::pieces::{Piece, mark_readable, shown};
+use super::pieces::{Piece, SHOWN, mark_readable};
 use super::walk::Take::{Amount, Code, Date, Own, Text};
 use super::walk::{Context, Table, code, walk};
 use crate::document::envelope::Error;
 use crate::document::envelope::values::Values;
 use crate::document::envelope::xml::Xml;
 use crate::text;
+use crate::text::shown;
 
 /// Reads the root that just began, to its end.
 pub(super) fn read(xml: &mut Xml<'_>, context: &mut Context<'_>) -> Result<(), Error> {
@@ -121,7 +122,7 @@ fn unit(xml: &mut Xml<'_>, context: &mut Context<'_>) -> Result<(), Error> {
         values.add("montant_tva", &sum);
     }
     if vat.is_broken() && context.reading.warnings.len() < MOST_WARNINGS {
-        let number = shown(values.first("no_facture").unwrap_or("?"));
+        let number = shown(values.first("no_facture").unwrap_or("?"), SHOWN);
         context.reading.warnings.push(text!(
             "invoice {number}: an amount of its VAT is no number, montant_tva is left out of the index",
             "facture {number} : un montant de TVA n'est pas un nombre, montant_tva est absent de l'index"

@@ -418,11 +418,11 @@ fn member_of(bytes: &[u8], first: u64, number: u32) -> Option<Object> {
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    memchr::memmem::find(bytes, needle)
 }
 
 fn find_last(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).rposition(|window| window == needle)
+    memchr::memmem::rfind(bytes, needle)
 }
 
 /// Where `%PDF-` may begin (the readers of the field look as far).
