@@ -51,8 +51,31 @@ pub struct Global {
     pub alert_password: Option<Secret>,
     /// `alert_from`.
     pub alert_from: Option<String>,
+    /// `chroot`: root directory once everything is bound.
+    pub chroot: Option<PathBuf>,
+    /// `setuid`, `setgid`: who runs once everything is bound.
+    pub owner: Owner,
+    /// `setEnv`: for programs that `exec` starts.
+    pub environment: Vec<(String, String)>,
+    /// `watch_certificates`: files of TLS are read again when they change.
+    pub watch_certificates: bool,
     /// Where each option stands.
     pub places: super::Places,
+}
+
+/// `setuid` and `setgid`: names or numbers, not looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `setuid`.
+    pub user: Option<String>,
+    /// `setgid`.
+    pub group: Option<String>,
+}
+
+impl Owner {
+    pub(super) fn build(options: &Options) -> Self {
+        Self { user: options.get("setuid", value::some), group: options.get("setgid", value::some) }
+    }
 }
 
 /// Whose defaults tunnels follow.
@@ -123,6 +146,10 @@ impl Global {
             alert_account: options.get("alert_account", value::some),
             alert_password: options.get("alert_password", value::secret),
             alert_from: options.get("alert_from", value::some),
+            chroot: options.get("chroot", value::path),
+            owner: Owner::build(options),
+            environment: options.list("setEnv", value::environment),
+            watch_certificates: options.yes("watch_certificates", false),
             places: options.places(),
         };
         if global.foreground == Foreground::No {

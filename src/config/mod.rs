@@ -15,6 +15,7 @@ pub mod manual;
 pub mod oauth;
 pub mod option;
 pub mod pattern;
+pub mod protocol;
 mod rows;
 pub mod schedule;
 mod section;
@@ -32,15 +33,17 @@ use figment::Figment;
 use figment::providers::Serialized;
 
 pub use explain::Explained;
-pub use global::{Defaults, Foreground, Global, LogFormat};
+pub use global::{Defaults, Foreground, Global, LogFormat, Owner};
 pub use launcher::Launcher;
 pub use oauth::OAuth;
+pub use protocol::Protocol;
 pub use tunnel::Tunnel;
 
 use crate::model::ServiceName;
 use crate::text;
 use crate::text::{Lang, Text};
 use ini::Ini;
+use option::Level;
 use section::{Options, Report};
 
 /// A whole, valid configuration.
@@ -52,6 +55,8 @@ pub struct Config {
     pub global: Global,
     /// Sections with `accept`, `connect`, … in the order of the file.
     pub tunnels: Vec<Tunnel>,
+    /// A file without sections is stunnel's inetd mode: one connection on standard input and output, then the end.
+    pub inetd: Option<Box<Tunnel>>,
     /// Sections with `launcher =`, in the order of the file; those with `enabled = no` too.
     pub launchers: Vec<Launcher>,
     /// What was accepted but means something else than it says (obsolete options, odd patterns).
@@ -163,22 +168,33 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
             troubled.insert(options.place.clone());
         }
     }
-    if sections.is_empty() && report.mistakes.is_empty() {
-        report.mistake(&preamble.place, no_section());
-    }
+    let inetd = if sections.is_empty() && report.mistakes.is_empty() {
+        inetd(&preamble, &global, &mut report).map(Box::new)
+    } else {
+        None
+    };
     section::compare(&tunnels, &launchers, &mut report);
     adullact::share(&mut launchers, &mut report);
     let Report { mistakes, warnings } = report.sorted();
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let config = Config { path, global, tunnels, launchers, warnings, explained };
+    let config = Config { path, global, tunnels, inetd, launchers, warnings, explained };
     if mistakes.is_empty() { Ok(config) } else { Err(Rejected { mistakes, rest: Some(Box::new(config)), troubled }) }
+}
+
+/// stunnel's inetd mode: what stands in a file without sections is the one service.
+fn inetd(preamble: &Options, global: &Global, report: &mut Report) -> Option<Tunnel> {
+    if !preamble.good().any(|entry| entry.row.is_for(Level::Tunnel) && !entry.row.is_for(Level::Global)) {
+        report.mistake(&preamble.place, no_section());
+        return None;
+    }
+    Tunnel::inetd(ServiceName::new(&global.service), preamble, global, report)
 }
 
 fn no_section() -> Text {
     text!(
-        "there is no [section]: a tunnel or a launcher needs one (stunnel's inetd mode: not in this version)",
-        "il n'y a aucune [section] : un tunnel ou un lanceur en demande une (mode inetd de stunnel : pas dans cette \
-         version)"
+        "there is no [section]: a tunnel or a launcher needs one; a tunnel for inetd needs `connect =` or `exec =`",
+        "il n'y a aucune [section] : un tunnel ou un lanceur en demande une ; un tunnel pour inetd demande `connect =` \
+         ou `exec =`"
     )
 }
 
@@ -269,6 +285,40 @@ impl fmt::Display for Address {
             Some(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
             Some(host) => write!(f, "{host}:{}", self.port),
             None => write!(f, "{}", self.port),
+        }
+    }
+}
+
+/// One end of a tunnel as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `PORT`, `HOST:PORT`.
+    Tcp(Address),
+    /// `/PATH`: a Unix socket.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Its address, if it is one of TCP.
+    pub fn tcp(&self) -> Option<&Address> {
+        match self {
+            Self::Tcp(address) => Some(address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<Address> for Endpoint {
+    fn from(address: Address) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
         }
     }
 }

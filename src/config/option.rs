@@ -115,8 +115,12 @@ pub enum Kind {
     Size,
     /// See [`value::address`].
     Address,
-    /// See [`value::target`].
-    Target,
+    /// See [`value::endpoint`].
+    Endpoint,
+    /// See [`value::destination`].
+    Destination,
+    /// See [`value::environment`].
+    Environment,
     /// See [`value::server`].
     Server,
     /// A file or directory.
@@ -158,7 +162,7 @@ pub enum Kind {
     Ciphers,
     /// A command of `SSL_CONF_cmd(3)`.
     OpenSslCommand,
-    /// `retry`: yes, no, or milliseconds.
+    /// See [`value::retry`].
     Retry,
 }
 
@@ -315,7 +319,10 @@ impl Kind {
             Self::Tenant => check(value::tenant(value)),
             Self::Size => check(value::size(value)),
             Self::Address => check(value::address(value)),
-            Self::Target => check(value::target(value)),
+            Self::Endpoint => check(value::endpoint(value)),
+            Self::Destination => check(value::destination(value)),
+            Self::Environment => check(value::environment(value)),
+            Self::Retry => check(value::retry(value)),
             Self::Server => check(value::server(value)),
             Self::Path => check(value::path(value)),
             Self::PathOrNone if !value.is_empty() => check(value::path(value)),
@@ -339,8 +346,7 @@ impl Kind {
             Self::Ip => check(value::ip(value)),
             Self::Ciphers => ciphers(value),
             Self::OpenSslCommand => openssl_command(value),
-            Self::Retry if value.parse::<u32>().is_err() => check(value::yes_no(value)),
-            Self::Any | Self::PathOrNone | Self::Only(_) | Self::Retry => Verdict::Fine,
+            Self::Any | Self::PathOrNone | Self::Only(_) => Verdict::Fine,
         }
     }
 }

@@ -291,7 +291,8 @@ pub(super) fn compare(tunnels: &[Tunnel], launchers: &[Launcher], report: &mut R
         }
     }
     for (index, tunnel) in tunnels.iter().enumerate() {
-        for address in tunnel.accept.iter().filter(|address| address.port != 0) {
+        virtual_host(tunnel, &tunnels[..index], report);
+        for address in tunnel.accept.iter().filter(|address| address.tcp().is_none_or(|tcp| tcp.port != 0)) {
             if let Some(first) = tunnels[..index].iter().find(|first| first.accept.contains(address)) {
                 let place = first.places.of("accept");
                 let text = text!(
@@ -302,6 +303,27 @@ pub(super) fn compare(tunnels: &[Tunnel], launchers: &[Launcher], report: &mut R
             }
         }
     }
+}
+
+/// A service of names stands below the section whose connections it takes.
+fn virtual_host(tunnel: &Tunnel, earlier: &[Tunnel], report: &mut Report) {
+    let Some(of) = tunnel.virtual_host.as_ref().map(|host| &host.of) else { return };
+    let text = match earlier.iter().find(|one| one.name == *of) {
+        Some(primary) if primary.client => text!(
+            "SNI primary service is a TLS client: [{of}] has `client = yes`",
+            "sni : [{of}] est un client TLS (`client = yes`), il ne reçoit pas de nom de serveur"
+        ),
+        Some(primary) if primary.virtual_host.is_some() => text!(
+            "SNI primary service [{of}] takes its connections from another one itself",
+            "sni : [{of}] prend elle-même ses connexions d'une autre section"
+        ),
+        Some(_) => return,
+        None => text!(
+            "SNI section name not found: there is no [{of}] above this section; case matters",
+            "sni : il n'y a pas de [{of}] plus haut dans le fichier ; la casse compte"
+        ),
+    };
+    report.mistake(tunnel.places.of("sni"), text);
 }
 
 fn inherits(row: &Row, level: Level) -> bool {

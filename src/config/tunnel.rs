@@ -1,4 +1,4 @@
-//! A tunnel: a section with `accept` and `connect`.
+//! A tunnel: a section with two ends, mostly `accept` and `connect`.
 //!
 //! Values only, already valid: addresses are split, not resolved; files are named, not read.
 
@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::global::Global;
+use super::protocol::Protocol;
 use super::section::{Options, Report};
-use super::{Address, Places, TlsVersion, Trust, trust, value};
+use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, trust, value};
 use crate::event::Level;
 use crate::model::ServiceName;
 use crate::text;
@@ -22,10 +23,24 @@ pub struct Tunnel {
     pub places: Places,
     /// `client`: plain on the accepting side, TLS towards `connect`; else the other way round.
     pub client: bool,
-    /// `accept`, at least one.
-    pub accept: Vec<Address>,
-    /// `connect`, at least one.
-    pub connect: Vec<Address>,
+    /// `accept`. None: a program that starts by itself (`exec` and `connect`), inetd mode, a service of names.
+    pub accept: Vec<Endpoint>,
+    /// `connect`. None: `exec`, or a target that the client chooses (`transparent`, `protocol`).
+    pub connect: Vec<Endpoint>,
+    /// `exec`: in place of `connect`; beside `connect` in place of `accept`.
+    pub exec: Option<Exec>,
+    /// `retry`: after its end a program that started by itself starts again so much later.
+    pub retry: Option<Duration>,
+    /// `redirect`: where clients go whose certificate is refused.
+    pub redirect: Vec<Endpoint>,
+    /// `protocol`.
+    pub protocol: Option<Protocol>,
+    /// `local`: source address of outgoing connections, a name or an address.
+    pub local: Option<String>,
+    /// `transparent`.
+    pub transparent: Transparent,
+    /// `setuid`, `setgid`: owner of the Unix sockets of `accept`.
+    pub owner: Owner,
     /// What is demanded of the peer's certificate.
     pub trust: Trust,
     /// `cert`: PEM chain; required in server mode.
@@ -34,6 +49,8 @@ pub struct Tunnel {
     pub key: Option<PathBuf>,
     /// `sni` of client mode.
     pub sni: Sni,
+    /// `sni` of server mode: it takes connections of another tunnel.
+    pub virtual_host: Option<VirtualHost>,
     /// Lowest and highest version that is negotiated (`sslVersion…`, `options = NO_TLSv1_…`).
     pub versions: (TlsVersion, TlsVersion),
     /// `sessionResume`, and `options = NO_TICKET` in server mode.
@@ -56,6 +73,46 @@ pub struct Tunnel {
     pub socket: Vec<SocketOption>,
     /// `debug`: events of this tunnel up to this level are logged.
     pub debug: Level,
+    /// `logId`.
+    pub log_id: LogId,
+}
+
+/// `exec` and `execArgs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments, the name it is called by first; at least that one.
+    pub arguments: Vec<String>,
+    /// `setEnv`.
+    pub environment: Vec<(String, String)>,
+}
+
+/// `transparent`: which addresses of the client's connection the outgoing one keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transparent {
+    /// It comes from the client's own address.
+    pub source: bool,
+    /// It goes to where the client wanted to go before the firewall redirected it.
+    pub destination: bool,
+}
+
+/// `sni = SERVICE:PATTERN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VirtualHost {
+    /// The section whose connections it takes; it stands earlier in the file.
+    pub of: ServiceName,
+    /// A server name, or `*` with a suffix.
+    pub pattern: String,
+}
+
+/// `logId`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogId {
+    /// The connection's number; also for `thread` and `process`.
+    Sequential,
+    /// A name that no other connection has, on whatever machine.
+    Unique,
 }
 
 /// `sni` of client mode.
@@ -124,18 +181,41 @@ pub enum Setting {
 impl Tunnel {
     /// Reads a section; `None` when it lacks what a tunnel is made of (reported).
     pub(super) fn build(name: ServiceName, options: &Options, global: &Global, report: &mut Report) -> Option<Self> {
+        Self::of(name, options, global, false, report)
+    }
+
+    /// The same for what stands in a file without sections: standard input is one of the two ends.
+    pub(super) fn inetd(name: ServiceName, options: &Options, global: &Global, report: &mut Report) -> Option<Self> {
+        Self::of(name, options, global, true, report)
+    }
+
+    fn of(name: ServiceName, options: &Options, global: &Global, inetd: bool, report: &mut Report) -> Option<Self> {
         let client = options.yes("client", false);
-        let complete = check_ends(options, client, report);
+        let mistakes = report.mistakes.len();
+        check_certificate(options, client, report);
+        let protocol = Protocol::build(options, client, report);
+        let virtual_host = virtual_host(options, client, report);
+        check_ends(options, client, inetd, report);
+        check_redirect(options, client, report);
+        let complete = report.mistakes.len() == mistakes;
         let tunnel = Self {
             name,
             places: options.places(),
             client,
-            accept: options.list("accept", value::address),
-            connect: options.list("connect", value::address),
+            accept: options.list("accept", value::endpoint),
+            connect: options.list("connect", value::destination),
+            exec: exec(options, global, report),
+            retry: options.get("retry", value::retry).flatten(),
+            redirect: options.list("redirect", value::destination),
+            protocol,
+            local: options.get("local", value::some),
+            transparent: transparent(options, report),
+            owner: Owner::build(options),
             trust: trust::build(options, client, global.defaults, report),
             cert: options.get("cert", value::path),
             key: options.get("key", value::path),
-            sni: sni(options, client, report),
+            sni: sni(options, client),
+            virtual_host,
             versions: versions(options, report),
             resume: options.yes("sessionResume", true) && (client || !is_set(options, &["NO_TICKET"])),
             failover: if options.text("failover").is_some_and(|word| word.eq_ignore_ascii_case("rr")) {
@@ -151,6 +231,10 @@ impl Tunnel {
             timeout_idle: options.get("TIMEOUTidle", value::duration_or_never).unwrap_or(Some(IDLE)),
             socket: options.list("socket", |text| value::socket(text).and_then(std::convert::identity)),
             debug: options.get("debug", |text| value::debug(text, true)).map_or(global.debug, |(_, level)| level),
+            log_id: match options.text("logId").map(str::to_ascii_lowercase).as_deref() {
+                Some("unique") => LogId::Unique,
+                _ => LogId::Sequential,
+            },
         };
         complete.then_some(tunnel)
     }
@@ -160,9 +244,8 @@ fn seconds(options: &Options, name: &str, default: u64) -> Duration {
     options.get(name, value::duration).unwrap_or(Duration::from_secs(default))
 }
 
-/// stunnel's checks of a section, in its order: the certificate first.
-fn check_ends(options: &Options, client: bool, report: &mut Report) -> bool {
-    let mistakes = report.mistakes.len();
+/// stunnel's first check of a section.
+fn check_certificate(options: &Options, client: bool, report: &mut Report) {
     if !client && !options.has("cert") && !options.is_bad("client") {
         report.mistake(&options.place, no_certificate());
     }
@@ -170,11 +253,72 @@ fn check_ends(options: &Options, client: bool, report: &mut Report) -> bool {
         let text = text!("key: cert is missing beside it", "key : il manque cert à côté");
         report.mistake(options.place_of("key"), text);
     }
-    let target = options.has("connect") || options.has("exec");
-    if !(options.has("accept") && target) {
-        report.mistake(&options.place, ends_missing(options.has("accept"), target));
+}
+
+/// A tunnel has two ends (stunnel 5.75, options.c: "Each service must define two endpoints"): where it comes from and
+/// where it goes to, or a program and where it goes to.
+fn check_ends(options: &Options, client: bool, inetd: bool, report: &mut Report) {
+    if inetd && options.has("accept") {
+        let text = text!(
+            "Inetd mode: 'accept' option is only allowed in a [section]",
+            "mode inetd : `accept` va dans une [section]"
+        );
+        return report.mistake(options.place_of("accept"), text);
     }
-    report.mistakes.len() == mistakes
+    let named = !client && options.text("sni").is_some_and(|sni| !sni.is_empty());
+    let from = inetd || options.has("accept") || named;
+    let chosen = options.text("protocol").is_some_and(|word| ["connect", "socks"].contains(&&*ini::fold(word)));
+    let kept = options.text("transparent").is_some_and(|word| ["destination", "both"].contains(&&*ini::fold(word)));
+    let to = [options.has("connect"), options.has("exec"), chosen && !client, kept];
+    match (from, to.iter().filter(|given| **given).count()) {
+        (true, 1) => {}
+        // a program that starts by itself
+        (false, 2) if options.has("connect") && options.has("exec") => {}
+        (_, count @ 2..) => {
+            let at = if options.has("exec") { "exec" } else { "connect" };
+            report.mistake(options.place_of(at), ends_doubled(count));
+        }
+        (from, count) => report.mistake(&options.place, ends_missing(from, count > 0)),
+    }
+}
+
+/// `redirect` is for clients whose certificate is refused.
+fn check_redirect(options: &Options, client: bool, report: &mut Report) {
+    if client && options.has("redirect") {
+        let text = text!(
+            "\"redirect\" is unsupported in client sections: it is for clients whose certificate is refused",
+            "`redirect` n'existe pas en mode client : elle vaut pour les clients dont le certificat est refusé"
+        );
+        report.mistake(options.place_of("redirect"), text);
+    }
+}
+
+fn exec(options: &Options, global: &Global, report: &mut Report) -> Option<Exec> {
+    let program = options.get("exec", value::path)?;
+    if !cfg!(unix) {
+        report.mistake(options.place_of("exec"), text!("exec: only on Unix", "exec : seulement sous Unix"));
+        return None;
+    }
+    let written = options.text("execArgs").unwrap_or_default();
+    let mut arguments: Vec<String> = written.split_ascii_whitespace().map(str::to_owned).collect();
+    if arguments.is_empty() {
+        arguments.push(program.to_string_lossy().into_owned());
+    }
+    Some(Exec { program, arguments, environment: global.environment.clone() })
+}
+
+fn transparent(options: &Options, report: &mut Report) -> Transparent {
+    let (source, destination) = match options.text("transparent").map(ini::fold).as_deref() {
+        Some("source" | "yes" | "oui") => (true, false),
+        Some("destination") => (false, true),
+        Some("both") => (true, true),
+        _ => (false, false),
+    };
+    if (source || destination) && !cfg!(target_os = "linux") {
+        let text = text!("transparent: only on Linux", "transparent : seulement sous Linux");
+        report.mistake(options.place_of("transparent"), text);
+    }
+    Transparent { source, destination }
 }
 
 fn no_certificate() -> Text {
@@ -197,17 +341,34 @@ fn ends_missing(accept: bool, connect: bool) -> Text {
     )
 }
 
-/// In server mode `sni = SERVICE:PATTERN` makes a service of names; in client mode it is the name that is sent.
-fn sni(options: &Options, client: bool, report: &mut Report) -> Sni {
-    let Some(entry) = options.last("sni") else { return Sni::Dialled };
-    match entry.value.as_str() {
-        "" => Sni::Off,
-        name if client => Sni::Name(name.to_owned()),
-        _ => {
-            report.mistake(&entry.place, value::not_yet("sni = SERVICE:PATTERN"));
-            Sni::Dialled
-        }
+fn ends_doubled(count: usize) -> Text {
+    text!(
+        "Each service must define two endpoints: {count} targets beside `accept =`, leave one of `connect =`, `exec =`",
+        "un tunnel a deux bouts : {count} cibles à côté d'`accept =`, n'en laisser qu'une de `connect =`, `exec =`"
+    )
+}
+
+fn sni(options: &Options, client: bool) -> Sni {
+    match options.text("sni").filter(|_| client) {
+        None => Sni::Dialled,
+        Some("") => Sni::Off,
+        Some(name) => Sni::Name(name.to_owned()),
     }
+}
+
+/// In server mode `sni = SERVICE:PATTERN` takes the connections of an earlier section.
+fn virtual_host(options: &Options, client: bool, report: &mut Report) -> Option<VirtualHost> {
+    let entry = options.last("sni").filter(|entry| !client && !entry.value.is_empty())?;
+    let split = entry.value.rsplit_once(':').map(|(of, pattern)| (of.trim(), pattern.trim()));
+    let Some((of, pattern)) = split.filter(|(_, pattern)| !pattern.is_empty()) else {
+        let text = text!(
+            "Invalid SNI parameter format: in server mode expected SERVICE:PATTERN, as in web:*.example.com",
+            "sni : en mode serveur, attendu SERVICE:MOTIF, comme web:*.example.com"
+        );
+        report.mistake(&entry.place, text);
+        return None;
+    };
+    Some(VirtualHost { of: ServiceName::new(of), pattern: pattern.to_owned() })
 }
 
 /// The versions that are left of what rustls has (1.2 and 1.3). Older ones are raised: a client that asks for `SSLv3`

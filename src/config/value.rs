@@ -12,7 +12,7 @@ use base64::Engine as _;
 
 use super::launcher::{Alert, Proxy, ProxyKind, Since};
 use super::tunnel::{Setting, Side, SocketOption};
-use super::{Address, ini};
+use super::{Address, Endpoint, ini};
 use crate::event::Level;
 use crate::model::{Digest, Disposition, EnvelopeKind};
 use crate::secret::Secret;
@@ -106,12 +106,6 @@ pub fn at_least_one(value: &str) -> Result<usize, Text> {
 /// # Errors
 /// No port, a port above 65535, an unknown name.
 pub fn address(value: &str) -> Result<Address, Text> {
-    if value.starts_with('/') {
-        return Err(text!(
-            "a Unix socket ({value}): not in this version",
-            "une socket Unix ({value}) : pas dans cette version"
-        ));
-    }
     let (host, port) = value.rsplit_once(':').map_or((None, value), |(host, port)| (Some(host), port));
     let host = host.map(without_brackets).transpose().map_err(|()| bad_brackets(value))?;
     let port = port_of(port)?;
@@ -131,6 +125,60 @@ pub fn address(value: &str) -> Result<Address, Text> {
 pub fn target(value: &str) -> Result<Address, Text> {
     let address = address(value)?;
     if address.port == 0 { Err(no_port()) } else { Ok(address) }
+}
+
+/// What a tunnel accepts on: as [`address`], or the absolute path of a Unix socket.
+///
+/// # Errors
+/// As [`address`]; a path that is longer than a socket's may be, or one on a system without such sockets.
+pub fn endpoint(value: &str) -> Result<Endpoint, Text> {
+    if value.starts_with('/') { unix_socket(value) } else { address(value).map(Endpoint::Tcp) }
+}
+
+/// What a tunnel connects to: as [`target`], or the absolute path of a Unix socket.
+///
+/// # Errors
+/// As [`target`] and [`endpoint`].
+pub fn destination(value: &str) -> Result<Endpoint, Text> {
+    if value.starts_with('/') { unix_socket(value) } else { target(value).map(Endpoint::Tcp) }
+}
+
+fn unix_socket(value: &str) -> Result<Endpoint, Text> {
+    if !cfg!(unix) {
+        return Err(text!(
+            "{value}: this system has no Unix sockets: expected PORT or HOST:PORT",
+            "{value} : ce système n'a pas de sockets Unix : attendu PORT ou HÔTE:PORT"
+        ));
+    }
+    if value.len() > LONGEST_SOCKET {
+        return Err(text!(
+            "{value}: the path of a Unix socket has at most {LONGEST_SOCKET} bytes",
+            "{value} : le chemin d'une socket Unix a au plus {LONGEST_SOCKET} octets"
+        ));
+    }
+    Ok(Endpoint::Unix(PathBuf::from(value)))
+}
+
+/// `setEnv = NAME=VALUE`.
+///
+/// # Errors
+/// No `=`, no name.
+pub fn environment(value: &str) -> Result<(String, String), Text> {
+    match value.split_once('=') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(text!("{value:?}: expected NAME=VALUE", "{value:?} : attendu NOM=VALEUR")),
+    }
+}
+
+/// `retry`: how long to wait before a program is started again; yes is a second, a number milliseconds.
+///
+/// # Errors
+/// Anything else.
+pub fn retry(value: &str) -> Result<Option<Duration>, Text> {
+    if let Ok(milliseconds) = value.parse::<u32>() {
+        return Ok(Some(Duration::from_millis(milliseconds.into())));
+    }
+    Ok(yes_no(value)?.then_some(Duration::from_secs(1)))
 }
 
 /// The server of a launcher: `host[:port]`. An IPv6 address with a port needs its brackets.
@@ -803,6 +851,9 @@ const FACILITIES: [(&str, u8); 21] = [
     ("local6", 22),
     ("local7", 23),
 ];
+
+/// `sun_path` of unix(7) without its closing zero.
+const LONGEST_SOCKET: usize = 107;
 
 /// Socket options that restrict who reaches a socket: without effect they would open more than was asked for.
 const RESTRICTING: [&str; 2] = ["SO_BINDTODEVICE", "IPV6_V6ONLY"];

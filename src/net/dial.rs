@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -15,8 +16,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::options;
-use crate::config::Address;
+use super::stream::{Addr, Stream};
 use crate::config::tunnel::{Failover, Side, SocketOption};
+use crate::config::{Address, Endpoint};
 use crate::model::{Code, Fault};
 use crate::text;
 use crate::text::Text;
@@ -31,7 +33,7 @@ pub async fn dial(address: &Address, timeout_each: Duration) -> Result<TcpStream
     for target in targets {
         match attempt(target, timeout_each, &[]).await {
             Ok(stream) => return Ok(stream),
-            Err(reason) => failures.push((target, reason)),
+            Err(reason) => failures.push((Addr::Ip(target), reason)),
         }
     }
     Err(nothing_answered(address, &failures))
@@ -40,7 +42,7 @@ pub async fn dial(address: &Address, timeout_each: Duration) -> Result<TcpStream
 /// One or more addresses that stand in for each other (`connect` lines, `failover`).
 #[derive(Debug)]
 pub struct Dialler {
-    addresses: Vec<Address>,
+    endpoints: Vec<Endpoint>,
     failover: Failover,
     /// `delay = yes`: nothing is remembered.
     remember: bool,
@@ -52,7 +54,7 @@ pub struct Dialler {
 
 #[derive(Clone, Debug)]
 struct Known {
-    targets: Vec<SocketAddr>,
+    targets: Vec<Addr>,
     since: Instant,
 }
 
@@ -60,30 +62,30 @@ struct Known {
 #[derive(Debug)]
 pub struct Dialled {
     /// The connection.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// The host as the configuration writes it: what the certificate must name.
     pub host: String,
     /// The address that answered.
-    pub target: SocketAddr,
+    pub target: Addr,
 }
 
 /// The place of an address in the list, and one of the addresses it resolved to.
-type Candidate = (usize, SocketAddr);
+type Candidate = (usize, Addr);
 
 impl Dialler {
     /// For these addresses; nothing is resolved yet. `timeout_each` is the limit for one attempt.
     pub fn new(
-        addresses: Vec<Address>,
+        endpoints: Vec<Endpoint>,
         failover: Failover,
         delay: bool,
         timeout_each: Duration,
         options: Vec<SocketOption>,
     ) -> Self {
-        let known = Mutex::new(vec![None; addresses.len()]);
+        let known = Mutex::new(vec![None; endpoints.len()]);
         // stunnel starts its round at random, so that many clients spread over the servers from the first moment
         let start = crate::backoff::jitter(Duration::from_secs(1)).as_millis();
         let turn = AtomicUsize::new(usize::try_from(start).unwrap_or(0));
-        Self { addresses, failover, remember: !delay, timeout_each, options, known, turn }
+        Self { endpoints, failover, remember: !delay, timeout_each, options, known, turn }
     }
 
     /// Connects to the first address that answers. When all that were remembered fail, names are resolved again
@@ -97,8 +99,8 @@ impl Dialler {
         let mut tried = Vec::new();
         // prio: one address after another, so that a later name is not even resolved while the first one answers
         let rounds = match self.failover {
-            Failover::Prio => (0..self.addresses.len()).map(|index| vec![index]).collect(),
-            Failover::RoundRobin => vec![(0..self.addresses.len()).collect::<Vec<_>>()],
+            Failover::Prio => (0..self.endpoints.len()).map(|index| vec![index]).collect(),
+            Failover::RoundRobin => vec![(0..self.endpoints.len()).collect::<Vec<_>>()],
         };
         for round in rounds {
             for fresh in [false, true] {
@@ -107,10 +109,11 @@ impl Dialler {
                     if tried.contains(&target) {
                         continue;
                     }
-                    tried.push(target);
-                    match attempt(target, self.timeout_each, &self.options).await {
+                    tried.push(target.clone());
+                    match self.attempt(&target).await {
                         Ok(stream) => {
-                            return Ok(Dialled { stream, host: host_of(&self.addresses[index]).to_owned(), target });
+                            let host = self.endpoints[index].tcp().map_or("localhost", host_of).to_owned();
+                            return Ok(Dialled { stream, host, target });
                         }
                         Err(reason) => failures.push((target, reason)),
                     }
@@ -133,7 +136,7 @@ impl Dialler {
                 list.extend(targets.into_iter().map(|target| (index, target)));
                 continue;
             }
-            match resolve(&self.addresses[index]).await {
+            match self.resolve(index).await {
                 Ok(targets) => {
                     self.lock()[index] = Some(Known { targets: targets.clone(), since: Instant::now() });
                     list.extend(targets.into_iter().map(|target| (index, target)));
@@ -148,7 +151,7 @@ impl Dialler {
         (list, remembered)
     }
 
-    fn remembered(&self, index: usize) -> Option<Vec<SocketAddr>> {
+    fn remembered(&self, index: usize) -> Option<Vec<Addr>> {
         let known = self.lock();
         let known = known[index].as_ref().filter(|known| self.remember && known.since.elapsed() < REMEMBERED)?;
         Some(known.targets.clone())
@@ -165,10 +168,24 @@ impl Dialler {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fault(&self, unresolved: Option<Fault>, failures: &[(SocketAddr, Text)]) -> Fault {
-        match (unresolved, &self.addresses[..]) {
+    async fn resolve(&self, index: usize) -> Result<Vec<Addr>, Fault> {
+        match &self.endpoints[index] {
+            Endpoint::Tcp(address) => Ok(resolve(address).await?.into_iter().map(Addr::Ip).collect()),
+            Endpoint::Unix(path) => Ok(vec![Addr::Unix(Some(path.clone()))]),
+        }
+    }
+
+    async fn attempt(&self, target: &Addr) -> Result<Stream, Text> {
+        match target {
+            Addr::Ip(target) => attempt(*target, self.timeout_each, &self.options).await.map(Stream::Tcp),
+            Addr::Unix(path) => connect_unix(path.as_deref().unwrap_or(Path::new(""))).await,
+        }
+    }
+
+    fn fault(&self, unresolved: Option<Fault>, failures: &[(Addr, Text)]) -> Fault {
+        match (unresolved, &self.endpoints[..]) {
             (Some(fault), _) if failures.is_empty() => fault,
-            (_, [address]) => nothing_answered(address, failures),
+            (_, [Endpoint::Tcp(address)]) => nothing_answered(address, failures),
             (_, several) => {
                 let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 unreachable(&names, failures)
@@ -242,6 +259,16 @@ async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption])
     }
 }
 
+#[cfg(unix)]
+async fn connect_unix(path: &Path) -> Result<Stream, Text> {
+    tokio::net::UnixStream::connect(path).await.map(Stream::Unix).map_err(|error| reason(&error))
+}
+
+#[cfg(not(unix))]
+async fn connect_unix(_path: &Path) -> Result<Stream, Text> {
+    Err(text!("this system has no Unix sockets", "ce système n'a pas de sockets Unix"))
+}
+
 fn reason(error: &io::Error) -> Text {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => text!(
@@ -252,14 +279,14 @@ fn reason(error: &io::Error) -> Text {
     }
 }
 
-fn nothing_answered(address: &Address, failures: &[(SocketAddr, Text)]) -> Fault {
+fn nothing_answered(address: &Address, failures: &[(Addr, Text)]) -> Fault {
     let host = host_of(address);
     let port = address.port;
     let name = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     unreachable(&name, failures)
 }
 
-fn unreachable(name: &str, failures: &[(SocketAddr, Text)]) -> Fault {
+fn unreachable(name: &str, failures: &[(Addr, Text)]) -> Fault {
     let list = |pick: fn(&Text) -> &str| {
         failures.iter().map(|(target, reason)| format!("{target} {}", pick(reason))).collect::<Vec<_>>().join("; ")
     };
@@ -291,7 +318,13 @@ mod tests {
     }
 
     fn dialler(addresses: Vec<Address>, failover: Failover) -> Dialler {
-        Dialler::new(addresses, failover, false, Duration::from_secs(5), Vec::new())
+        Dialler::new(
+            addresses.into_iter().map(Endpoint::Tcp).collect(),
+            failover,
+            false,
+            Duration::from_secs(5),
+            Vec::new(),
+        )
     }
 
     #[tokio::test]
@@ -318,13 +351,13 @@ mod tests {
         let prio =
             dialler(vec![at("127.0.0.1", dead), at("127.0.0.1", ports[0]), at("127.0.0.1", ports[1])], Failover::Prio);
         for _ in 0..3 {
-            assert_eq!(prio.dial().await.unwrap().target.port(), ports[0]);
+            assert_eq!(prio.dial().await.unwrap().target.ip().unwrap().port(), ports[0]);
         }
         let turns = dialler(ports.iter().map(|port| at("127.0.0.1", *port)).collect(), Failover::RoundRobin);
-        let first = turns.dial().await.unwrap().target.port();
-        let second = turns.dial().await.unwrap().target.port();
+        let first = turns.dial().await.unwrap().target.ip().unwrap().port();
+        let second = turns.dial().await.unwrap().target.ip().unwrap().port();
         assert_ne!(first, second);
-        assert_eq!(turns.dial().await.unwrap().target.port(), first);
+        assert_eq!(turns.dial().await.unwrap().target.ip().unwrap().port(), first);
     }
 
     #[tokio::test]
@@ -332,8 +365,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let dialler = dialler(vec![at("127.0.0.1", listener.local_addr().unwrap().port())], Failover::Prio);
         // as if the name had pointed elsewhere a moment ago
-        let stale = vec![SocketAddr::from(([127, 0, 0, 1], closed_port().await))];
+        let stale = vec![Addr::Ip(([127, 0, 0, 1], closed_port().await).into())];
         dialler.lock()[0] = Some(Known { targets: stale, since: Instant::now() });
-        assert_eq!(dialler.dial().await.unwrap().target, listener.local_addr().unwrap());
+        assert_eq!(dialler.dial().await.unwrap().target, Addr::Ip(listener.local_addr().unwrap()));
     }
 }

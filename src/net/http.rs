@@ -14,11 +14,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::listen;
+use super::stream::{Listener, Stream};
 
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Page {
 }
 
 /// Answers with `page` of the request's path until it is dropped; without one the answer is 404.
-pub async fn serve<F>(listeners: Vec<TcpListener>, page: F)
+pub async fn serve<F>(listeners: Vec<Listener>, page: F)
 where
     F: Fn(&str) -> Option<Page> + Send + Sync + 'static,
 {
@@ -44,7 +44,7 @@ where
     while loops.join_next().await.is_some() {}
 }
 
-async fn accept<F>(listener: TcpListener, page: Arc<F>, places: Arc<Semaphore>)
+async fn accept<F>(listener: Listener, page: Arc<F>, places: Arc<Semaphore>)
 where
     F: Fn(&str) -> Option<Page> + Send + Sync + 'static,
 {
@@ -65,7 +65,7 @@ where
     }
 }
 
-async fn answer<F>(stream: TcpStream, page: Arc<F>)
+async fn answer<F>(stream: Stream, page: Arc<F>)
 where
     F: Fn(&str) -> Option<Page>,
 {

@@ -7,13 +7,17 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::net::IpAddr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::UnixListener;
 
 use super::options;
-use crate::config::Address;
+use super::stream::Listener;
+use crate::config::Endpoint;
 use crate::config::tunnel::{Side, SocketOption};
 use crate::text::Text;
 
@@ -21,7 +25,7 @@ use crate::text::Text;
 #[derive(Debug)]
 pub struct Bound {
     /// At least one.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// Socket options that the system refused.
     pub warnings: Vec<Text>,
 }
@@ -41,7 +45,11 @@ pub struct BindError {
 ///
 /// # Errors
 /// Nothing could be bound. (With no host, IPv4 alone is enough; a name must be bound whole.)
-pub async fn bind(address: &Address, settings: &[SocketOption]) -> Result<Bound, BindError> {
+pub async fn bind(endpoint: &Endpoint, settings: &[SocketOption]) -> Result<Bound, BindError> {
+    let address = match endpoint {
+        Endpoint::Tcp(address) => address,
+        Endpoint::Unix(path) => return bind_unix(path),
+    };
     let Some(host) = &address.host else { return bind_everywhere(address.port, settings).await };
     let targets = match tokio::net::lookup_host((host.as_str(), address.port)).await {
         Ok(targets) => targets.collect::<Vec<_>>(),
@@ -65,11 +73,29 @@ pub fn pause_after(error: &io::Error) -> Duration {
     }
 }
 
+#[cfg(unix)]
+fn bind_unix(path: &Path) -> Result<Bound, BindError> {
+    match UnixListener::bind(path) {
+        Ok(listener) => Ok(Bound { listeners: vec![Listener::Unix(listener)], warnings: Vec::new() }),
+        Err(error) => Err(BindError { address: path.display().to_string(), error, holder: None }),
+    }
+}
+
+#[cfg(not(unix))]
+fn bind_unix(path: &Path) -> Result<Bound, BindError> {
+    Err(BindError { address: path.display().to_string(), error: io::ErrorKind::Unsupported.into(), holder: None })
+}
+
 async fn bind_everywhere(port: u16, settings: &[SocketOption]) -> Result<Bound, BindError> {
     let mut bound = Bound { listeners: Vec::new(), warnings: Vec::new() };
     bind_one(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), settings, &mut bound).await?;
     // with port 0 both get the same port
-    let port = bound.listeners.first().and_then(|listener| listener.local_addr().ok()).map_or(port, |at| at.port());
+    let port = bound
+        .listeners
+        .first()
+        .and_then(|listener| listener.local_addr().ok())
+        .and_then(|at| at.ip())
+        .map_or(port, |at| at.port());
     // a system without IPv6 is no mistake
     let _ = bind_one(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), settings, &mut bound).await;
     Ok(bound)
@@ -91,7 +117,7 @@ async fn bind_one(target: SocketAddr, settings: &[SocketOption], bound: &mut Bou
     }
 }
 
-fn listen(target: SocketAddr, settings: &[SocketOption], warnings: &mut Vec<Text>) -> io::Result<TcpListener> {
+fn listen(target: SocketAddr, settings: &[SocketOption], warnings: &mut Vec<Text>) -> io::Result<Listener> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
     if target.is_ipv6() {
         // `::` beside `0.0.0.0` on one port
@@ -101,7 +127,7 @@ fn listen(target: SocketAddr, settings: &[SocketOption], warnings: &mut Vec<Text
     socket.bind(&target.into())?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket.into())
+    TcpListener::from_std(socket.into()).map(Listener::Tcp)
 }
 
 /// Who listens on `target`, from `/proc`; of other users' processes only root sees the descriptors.
@@ -168,16 +194,17 @@ const BACKLOG: i32 = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Address;
 
-    fn at(host: Option<&str>, port: u16) -> Address {
-        Address { host: host.map(ToOwned::to_owned), port }
+    fn at(host: Option<&str>, port: u16) -> Endpoint {
+        Endpoint::Tcp(Address { host: host.map(ToOwned::to_owned), port })
     }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn who_holds_a_taken_port_is_named() {
         let held = bind(&at(Some("127.0.0.1"), 0), &[]).await.unwrap();
-        let port = held.listeners[0].local_addr().unwrap().port();
+        let port = held.listeners[0].local_addr().unwrap().ip().unwrap().port();
         let error = bind(&at(Some("127.0.0.1"), port), &[]).await.unwrap_err();
         assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
         let holder = error.holder.unwrap();
@@ -187,7 +214,8 @@ mod tests {
     #[tokio::test]
     async fn no_host_means_every_address_on_one_port() {
         let bound = bind(&at(None, 0), &[]).await.unwrap();
-        let ports: Vec<u16> = bound.listeners.iter().map(|one| one.local_addr().unwrap().port()).collect();
+        let ports: Vec<u16> =
+            bound.listeners.iter().map(|one| one.local_addr().unwrap().ip().unwrap().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
         assert!(tokio::net::TcpStream::connect(("127.0.0.1", ports[0])).await.is_ok());
     }

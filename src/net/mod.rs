@@ -9,4 +9,5 @@ pub mod http;
 pub mod listen;
 pub mod options;
 pub mod proxy;
+pub mod stream;
 pub mod web;

@@ -157,7 +157,7 @@ impl Supervisor {
     }
 
     /// One line for each tunnel: where it listens.
-    pub fn listening(&self) -> Vec<(ServiceName, Vec<std::net::SocketAddr>)> {
+    pub fn listening(&self) -> Vec<(ServiceName, Vec<crate::net::stream::Addr>)> {
         self.tunnels.iter().map(|(section, running)| (section.name.clone(), running.bound())).collect()
     }
 

@@ -9,13 +9,12 @@ mod relay;
 mod session;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,11 +23,12 @@ pub use meter::{Meter, REASONS};
 
 use crate::backoff::Backoff;
 use crate::config::tunnel::{Side, SocketOption};
-use crate::config::{self, Address};
+use crate::config::{self, Address, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
 use crate::net::dial::Dialler;
 use crate::net::listen::{self, BindError};
+use crate::net::stream::{Addr, Listener};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientOptions, ClientTls};
@@ -80,11 +80,11 @@ struct Shared {
 /// One `accept` line at work.
 #[derive(Debug)]
 struct Open {
-    address: Address,
+    address: Endpoint,
     options: Vec<SocketOption>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
-    bound: Arc<Mutex<Vec<SocketAddr>>>,
+    bound: Arc<Mutex<Vec<Addr>>>,
 }
 
 /// Reads the files of a tunnel and builds its TLS. Warnings go to `events`.
@@ -106,7 +106,8 @@ pub fn prepare(tunnel: &config::Tunnel, events: &Events) -> Result<Prepared, Fau
     for text in warnings {
         warn(option_of(tunnel, text), text.clone());
     }
-    for address in tunnel.accept.iter().filter(|address| tunnel.client && !is_local(address)) {
+    let plain = tunnel.accept.iter().filter(|_| tunnel.client).filter_map(Endpoint::tcp);
+    for address in plain.filter(|address| !is_local(address)) {
         warn("accept", open_to_all(tunnel, address));
     }
     let dialler = Dialler::new(
@@ -168,7 +169,7 @@ impl Running {
     }
 
     /// The addresses that are bound right now.
-    pub fn bound(&self) -> Vec<SocketAddr> {
+    pub fn bound(&self) -> Vec<Addr> {
         lock(&self.open).iter().flat_map(|open| lock(&open.bound).clone()).collect()
     }
 
@@ -238,10 +239,10 @@ async fn close(listeners: Vec<Open>) {
 /// One `accept` line, also after a panic: a tunnel that ended without a word would be worse than the error itself.
 async fn serve_on(
     shared: Arc<Shared>,
-    address: Address,
+    address: Endpoint,
     options: Vec<SocketOption>,
     cancel: CancellationToken,
-    bound: Arc<Mutex<Vec<SocketAddr>>>,
+    bound: Arc<Mutex<Vec<Addr>>>,
 ) {
     loop {
         let work = serve(shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
@@ -263,10 +264,10 @@ async fn serve_on(
 /// One `accept` line from binding to cancellation.
 async fn serve(
     shared: Arc<Shared>,
-    address: Address,
+    address: Endpoint,
     options: Vec<SocketOption>,
     cancel: CancellationToken,
-    bound: Arc<Mutex<Vec<SocketAddr>>>,
+    bound: Arc<Mutex<Vec<Addr>>>,
 ) {
     let Some(listeners) = cancel.run_until_cancelled(bind_at_last(&shared, &address, &options)).await else { return };
     let _listening = shared.meter.listens();
@@ -290,7 +291,7 @@ async fn serve(
     }
 }
 
-async fn bind_at_last(shared: &Shared, address: &Address, options: &[SocketOption]) -> Vec<TcpListener> {
+async fn bind_at_last(shared: &Shared, address: &Endpoint, options: &[SocketOption]) -> Vec<Listener> {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
         match listen::bind(address, options).await {
@@ -309,7 +310,7 @@ async fn bind_at_last(shared: &Shared, address: &Address, options: &[SocketOptio
     }
 }
 
-async fn accept_for_ever(shared: Arc<Shared>, listener: TcpListener, cancel: CancellationToken) {
+async fn accept_for_ever(shared: Arc<Shared>, listener: Listener, cancel: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             biased;

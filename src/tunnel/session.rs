@@ -3,12 +3,9 @@
 //! The local connection is closed at once when the other side cannot be had: the old Python clients behind it wait for
 //! ever otherwise. Texts follow stunnel's log lines, which scripts look for.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::relay::{self, At, Counts, End, Limits};
@@ -18,7 +15,7 @@ use crate::event::{Event, Level};
 use crate::model::{Code, Fault};
 use crate::net::ahead::ReadAhead;
 use crate::net::dial::Dialled;
-use crate::net::options;
+use crate::net::stream::{Addr, Stream};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientTls, explain_alert};
@@ -26,16 +23,16 @@ use crate::tls::material;
 use crate::tls::server::ServerTls;
 
 /// A TLS connection of a tunnel.
-type Secured = TlsStream<ReadAhead<TcpStream>>;
+type Secured = TlsStream<ReadAhead<Stream>>;
 
 /// Sees a connection through.
-pub(super) async fn run(shared: Arc<Shared>, settings: Arc<Settings>, number: u64, local: TcpStream, peer: SocketAddr) {
+pub(super) async fn run(shared: Arc<Shared>, settings: Arc<Settings>, number: u64, local: Stream, peer: Addr) {
     let _open = shared.meter.opened();
     let session = Session { shared, settings, number };
-    for warning in options::apply(&SockRef::from(&local), Side::Local, &session.settings.tunnel.socket) {
+    for warning in local.apply(Side::Local, &session.settings.tunnel.socket) {
         session.tell(Level::Warning, "tunnel_warning", || warning);
     }
-    session.accepted(peer);
+    session.accepted(&peer);
     match &session.settings.tls {
         Mode::Client(tls) => session.client(tls, local).await,
         Mode::Server(tls) => session.server(tls, local, peer).await,
@@ -50,7 +47,7 @@ struct Session {
 
 impl Session {
     /// Plain here, TLS there.
-    async fn client(&self, tls: &ClientTls, mut local: TcpStream) {
+    async fn client(&self, tls: &ClientTls, mut local: Stream) {
         match self.unless_cut(self.secure_remote(tls)).await {
             Ok((mut remote, host)) => self.relay(&mut local, &mut remote, Some(&host)).await,
             Err(fault) => {
@@ -62,7 +59,7 @@ impl Session {
     }
 
     /// TLS here, plain there.
-    async fn server(&self, tls: &ServerTls, local: TcpStream, peer: SocketAddr) {
+    async fn server(&self, tls: &ServerTls, local: Stream, peer: Addr) {
         match self.unless_cut(self.secure_local(tls, local, peer)).await {
             Ok((mut local, mut remote)) => self.relay(&mut remote, &mut local, None).await,
             Err(fault) => {
@@ -81,12 +78,7 @@ impl Session {
         Ok((stream, host))
     }
 
-    async fn secure_local(
-        &self,
-        tls: &ServerTls,
-        local: TcpStream,
-        peer: SocketAddr,
-    ) -> Result<(Secured, TcpStream), Fault> {
+    async fn secure_local(&self, tls: &ServerTls, local: Stream, peer: Addr) -> Result<(Secured, Stream), Fault> {
         let peer = peer.to_string();
         let local = TlsStream::from(self.in_time(&peer, tls.accept(ReadAhead::new(local), &peer)).await?);
         self.negotiated("TLS accepted", &local);
@@ -95,7 +87,7 @@ impl Session {
 
     async fn dial(&self) -> Result<Dialled, Fault> {
         let dialled = self.settings.dialler.dial().await?;
-        let target = dialled.target;
+        let target = dialled.target.clone();
         self.tell(Level::Notice, "remote_connected", || {
             text!("s_connect: connected {target}", "s_connect : connecté à {target}")
         });
@@ -139,7 +131,7 @@ impl Session {
     }
 
     /// The data phase; `host` is the TLS server where we are its client.
-    async fn relay(&self, plain: &mut TcpStream, tls: &mut Secured, host: Option<&str>) {
+    async fn relay(&self, plain: &mut Stream, tls: &mut Secured, host: Option<&str>) {
         let tunnel = &self.settings.tunnel;
         let limits = Limits { idle: tunnel.timeout_idle, close: tunnel.timeout_close };
         let mut counts = Counts::default();
@@ -201,14 +193,13 @@ impl Session {
 
     /// A reset instead of an orderly end, unless `reset = no`: who reads on the plain side must not take what it has
     /// for everything.
-    fn break_off(&self, plain: &TcpStream) {
+    fn break_off(&self, plain: &Stream) {
         if self.settings.tunnel.reset {
-            // a socket that is gone needs none
-            let _ = SockRef::from(plain).set_linger(Some(Duration::ZERO));
+            plain.reset_on_close();
         }
     }
 
-    fn accepted(&self, peer: SocketAddr) {
+    fn accepted(&self, peer: &Addr) {
         let name = &self.shared.name;
         self.tell(Level::Notice, "connection_accepted", || {
             text!("Service [{name}] accepted connection from {peer}", "Service [{name}] connexion acceptée de {peer}")

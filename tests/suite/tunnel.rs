@@ -10,10 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use pertuis::config::tunnel::{Failover, Setting, Side, Sni, SocketOption};
-use pertuis::config::{Address, Check, Place, Places, TlsVersion, Trust, Tunnel};
+use pertuis::config::tunnel::{Failover, LogId, Setting, Side, Sni, SocketOption, Transparent};
+use pertuis::config::{Address, Check, Owner, Place, Places, TlsVersion, Trust, Tunnel};
 use pertuis::event::{Event, Events, Level};
 use pertuis::model::ServiceName;
+use pertuis::net::stream::Addr;
 use pertuis::tunnel::{Running, prepare};
 
 use crate::support::ca::{Pair, TestCa};
@@ -130,12 +131,20 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         name: ServiceName::new("t"),
         places: Places { section, options: BTreeMap::new(), written: BTreeMap::new() },
         client,
-        accept: vec![accept],
-        connect: vec![connect],
+        accept: vec![accept.into()],
+        connect: vec![connect.into()],
+        exec: None,
+        retry: None,
+        redirect: Vec::new(),
+        protocol: None,
+        local: None,
+        transparent: Transparent::default(),
+        owner: Owner::default(),
         trust,
         cert: pair.map(|pair| pair.cert.clone()),
         key: pair.map(|pair| pair.key.clone()),
         sni: Sni::Dialled,
+        virtual_host: None,
         versions: (TlsVersion::V12, TlsVersion::V13),
         resume: true,
         failover: Failover::Prio,
@@ -147,6 +156,7 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         timeout_idle: Some(Duration::from_hours(12)),
         socket: Vec::new(),
         debug: Level::Debug,
+        log_id: LogId::Sequential,
     }
 }
 
@@ -299,8 +309,8 @@ fn open_connections_live_on_while_new_ones_follow_the_new_settings() {
 
     let greeting = serve(|mut stream| stream.write_all(b"new").unwrap());
     let other = Live::start(&server(local(greeting), &ca.good("localhost")));
-    here.replace(&Tunnel { connect: vec![named(other.at().port())], ..first });
-    assert_eq!(here.running().bound(), [at], "the listener was kept");
+    here.replace(&Tunnel { connect: vec![named(other.at().port()).into()], ..first });
+    assert_eq!(here.running().bound(), [Addr::Ip(at)], "the listener was kept");
     assert_eq!(exchange(at, b""), b"new");
     old.write_all(b"two").unwrap();
     let mut back = [0; 3];
@@ -315,19 +325,19 @@ fn a_changed_address_or_listening_option_opens_a_new_listener_and_closes_the_old
     let first = client(named(1), &ca.cert);
     let here = Live::start(&first);
     let at = here.at();
-    let moved = Tunnel { accept: vec![named(free_port())], ..first };
+    let moved = Tunnel { accept: vec![named(free_port()).into()], ..first };
     here.replace(&moved);
     let news = here
         .heard
         .wait("second bound to", |event| event.name == "tunnel_listening" && !event.text.en.ends_with(&at.to_string()));
-    assert!(news.text.en.ends_with(&format!(":{}", moved.accept[0].port)), "{}", news.text);
+    assert!(news.text.en.ends_with(&format!(":{}", moved.accept[0].tcp().unwrap().port)), "{}", news.text);
     assert!(TcpStream::connect(at).is_err(), "the old listener is gone");
     let option = SocketOption { side: Side::Accept, setting: Setting::KeepAlive(true) };
     let count = || here.heard.count("tunnel_listening");
     let before = count();
     here.replace(&Tunnel { socket: vec![option], ..moved.clone() });
     here.heard.until("the listener bound anew", || count() > before);
-    assert!(here.running().bound().iter().all(|at| at.port() == moved.accept[0].port));
+    assert!(here.running().bound().iter().all(|at| at.ip().unwrap().port() == moved.accept[0].tcp().unwrap().port));
 }
 
 #[test]
@@ -373,7 +383,7 @@ fn a_taken_port_names_its_holder_and_is_bound_once_it_is_free() {
     let ca = TestCa::new(dir.path());
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = holder.local_addr().unwrap().port();
-    let here = Live::start(&Tunnel { accept: vec![local(port)], ..client(named(1), &ca.cert) });
+    let here = Live::start(&Tunnel { accept: vec![local(port).into()], ..client(named(1), &ca.cert) });
     let text = here.heard.named("tunnel_bind_failed").text;
     assert!(text.en.contains(&format!("held by pid {}", std::process::id())), "{text}");
     drop(holder);
@@ -596,7 +606,7 @@ fn a_tunnel_that_falls_says_so_and_listens_again() {
     let running = runtime.block_on(async { Running::start(prepared, events, Arc::default()) });
     heard.named("tunnel_fell");
     let address = heard.bound();
-    assert_eq!(running.bound(), [address]);
+    assert_eq!(running.bound(), [Addr::Ip(address)]);
     TcpStream::connect(address).unwrap();
     runtime.block_on(running.stop(Duration::ZERO));
 }
