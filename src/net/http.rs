@@ -113,14 +113,15 @@ const WHOLE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
-    use crate::config::Address;
+    use crate::config::{Address, Endpoint};
 
     async fn start() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
         let local = Address { host: Some("127.0.0.1".to_owned()), port: 0 };
-        let listeners = listen::bind(&local, &[]).await.unwrap().listeners;
-        let address = listeners[0].local_addr().unwrap();
+        let listeners = listen::bind(&Endpoint::Tcp(local), &[]).await.unwrap().listeners;
+        let address = listeners[0].local_addr().unwrap().ip().unwrap();
         let page = |path: &str| {
             let body = "hello\n".to_owned();
             (path == "/page").then_some(Page { good: true, media_type: PLAIN, body })
