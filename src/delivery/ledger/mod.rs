@@ -442,7 +442,7 @@ impl Ledger {
             for unconfirmed in [false, true] {
                 // one statement for all of them takes half the time of one for each
                 let ids = items.iter().filter(|item| item.1 == unconfirmed).map(|item| item.0);
-                let ids = serde_json::Value::from_iter(ids).to_string();
+                let ids = ids.collect::<serde_json::Value>().to_string();
                 transaction.prepare_cached(parts)?.execute(params![ids, now])?;
                 transaction.prepare_cached(rows)?.execute(params![ids, now, unconfirmed, acknowledge])?;
             }
