@@ -85,13 +85,13 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 ///
 /// The text is written by the source and read back by it alone (`acknowledge` may come days later with nothing
 /// else in hand), so it holds all that the source needs to find the item again. The contract (section 1,
-/// `{key}`) says what goes in for each kind of source.
+/// `{key}`) says what goes in for each kind of source. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ItemKey(String);
+pub struct ItemKey(Arc<str>);
 
 impl ItemKey {
     /// Takes the source's text for an item.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
@@ -102,7 +102,7 @@ impl ItemKey {
 
     /// The words in it, for people: a path, or account and folder with the message's numbers.
     pub fn words(&self) -> String {
-        let Ok(serde_json::Value::Array(values)) = serde_json::from_str(&self.0) else { return self.0.clone() };
+        let Ok(serde_json::Value::Array(values)) = serde_json::from_str(&self.0) else { return self.0.to_string() };
         let word = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         let texts: Vec<&str> = values.iter().map_while(serde_json::Value::as_str).collect();
         match texts.as_slice() {

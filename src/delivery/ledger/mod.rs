@@ -431,18 +431,22 @@ impl Ledger {
     /// Items have been published whole. `unconfirmed`: they were found published after an interruption. Where
     /// `acknowledge` is false there is nothing left to do at the source.
     pub fn confirm(&mut self, items: &[(i64, bool)], acknowledge: bool) -> Result<(), Fault> {
-        let parts = "UPDATE part SET published = coalesce(published, ?2) WHERE item = ?1 AND decision = 'taken'";
+        let parts = "UPDATE part SET published = coalesce(published, ?2)
+                     WHERE item IN (SELECT value FROM json_each(?1)) AND decision = 'taken'";
         // no index is made of an envelope any more: its metadata need not stay for ever
-        let row = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
-                   envelope = CASE WHEN envelope IS NOT NULL THEN json_remove(envelope, '$.metadata') END,
-                   acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id = ?1";
+        let rows = "UPDATE item SET stage = 'confirmed', confirmed = ?2, unconfirmed = ?3, failures = 0,
+                    envelope = CASE WHEN envelope IS NOT NULL THEN json_remove(envelope, '$.metadata') END,
+                    acknowledged = CASE WHEN ?4 THEN NULL ELSE ?2 END WHERE id IN (SELECT value FROM json_each(?1))";
         self.write(|transaction| {
-            let (now, mut parts, mut row) =
-                (now(), transaction.prepare_cached(parts)?, transaction.prepare_cached(row)?);
-            items.iter().try_for_each(|(id, unconfirmed)| {
-                parts.execute(params![id, now])?;
-                row.execute(params![id, now, unconfirmed, acknowledge]).map(drop)
-            })
+            let now = now();
+            for unconfirmed in [false, true] {
+                // one statement for all of them takes half the time of one for each
+                let ids = items.iter().filter(|item| item.1 == unconfirmed).map(|item| item.0);
+                let ids = ids.collect::<serde_json::Value>().to_string();
+                transaction.prepare_cached(parts)?.execute(params![ids, now])?;
+                transaction.prepare_cached(rows)?.execute(params![ids, now, unconfirmed, acknowledge])?;
+            }
+            Ok(())
         })
     }
 
@@ -676,9 +680,11 @@ const SCHEMAS: [&str; 4] =
     [include_str!("schema.sql"), include_str!("schema2.sql"), include_str!("schema3.sql"), include_str!("schema4.sql")];
 #[allow(clippy::cast_possible_wrap)] // a handful
 const SCHEMA: i64 = SCHEMAS.len() as i64;
-/// A checkpoint for each 16 MiB: rows of several batches change the same pages, and each costs two waits for the disk.
+/// A checkpoint for each 16 MiB: rows of several batches change the same pages, and each costs two waits for the disk. The
+/// words of `CHECK`s are those of enums here: for each row that it checks SQLite makes a table of them all, a fifth of the
+/// time that recording takes.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-                       PRAGMA wal_autocheckpoint = 4000;";
+                       PRAGMA wal_autocheckpoint = 4000; PRAGMA ignore_check_constraints = ON;";
 /// More than a cycle uses.
 const STATEMENTS: usize = 64;
 /// How long a writer waits for another process.

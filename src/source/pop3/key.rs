@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Digest, ItemKey};
+use crate::model::{Digest, ItemKey, hex};
 use crate::source::Cursor;
 
 /// A message (contract, section 3). The account is part of it: another one is another mailbox.
@@ -22,10 +22,10 @@ pub(super) enum Key {
 impl Key {
     pub(super) fn to_item(&self) -> ItemKey {
         let json = match self {
-            Self::Uidl(account, uidl) => serde_json::json!([account, uidl]),
-            Self::Content(account, digest, size, n) => serde_json::json!([account, digest.to_string(), size, n]),
+            Self::Uidl(account, uidl) => serde_json::to_string(&(account, uidl)),
+            Self::Content(account, digest, size, n) => serde_json::to_string(&(account, digest.to_string(), size, n)),
         };
-        ItemKey::new(json.to_string())
+        ItemKey::new(json.unwrap_or_default()) // texts and numbers never fail
     }
 
     /// The short readable mark of its documents.
@@ -91,7 +91,7 @@ impl Memory {
 
 /// 64 bits, in hex: the smallest of many are as good a sample as any, and the same ones each time.
 fn hash(uidl: &str) -> String {
-    Digest::of(uidl.as_bytes()).to_string()[..16].to_owned()
+    hex(&Digest::of(uidl.as_bytes()).0[..8])
 }
 
 /// Unique-ids that are remembered.

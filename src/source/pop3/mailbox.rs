@@ -4,7 +4,7 @@
 //! server without UIDL, or that gives an id twice or an empty one, cannot tell its messages apart: theirs are keys from
 //! what they hold.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::head::HeadReader;
 use super::key::Key;
@@ -31,6 +31,8 @@ pub(super) struct Entry {
     /// Bytes, as the server counts them.
     pub(super) size: u64,
     pub(super) key: Key,
+    /// The same as everybody else holds it.
+    pub(super) item: ItemKey,
 }
 
 impl Mailbox {
@@ -74,10 +76,10 @@ impl Session {
                     let nth = alike.entry((digest, size)).and_modify(|nth| *nth += 1).or_insert(1);
                     Key::Content(account, digest, size, *nth)
                 };
-                Entry { number, size, key }
+                Entry { number, size, item: key.to_item(), key }
             })
             .collect();
-        let numbers = entries.iter().map(|entry| (entry.key.to_item(), entry.number)).collect();
+        let numbers = entries.iter().map(|entry| (entry.item.clone(), entry.number)).collect();
         let prints = heads.into_iter().map(|(number, (_, print))| (number, print)).collect();
         Ok(Mailbox { entries, numbers, prints })
     }
@@ -96,11 +98,9 @@ impl Session {
         {
             return Err(error);
         }
-        let mut times: HashMap<String, u32> = HashMap::new();
-        for id in ids.values() {
-            *times.entry(id.clone()).or_default() += 1;
-        }
-        ids.retain(|_, id| times.get(id) == Some(&1));
+        let mut seen = HashSet::new();
+        let twice: HashSet<String> = ids.values().filter(|id| !seen.insert(id.as_str())).cloned().collect();
+        ids.retain(|_, id| !twice.contains(id));
         Ok(ids)
     }
 

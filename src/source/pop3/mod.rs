@@ -140,7 +140,7 @@ impl Pop3 {
         let content = uidls.len() < mailbox.entries.len();
         let memory = Memory::of(&account, &uidls, content, deletes, before.as_ref());
         let items = mailbox.entries.iter().map(|entry| Item {
-            key: entry.key.to_item(),
+            key: entry.item.clone(),
             hint: entry.key.hint(),
             size: Some(entry.size),
             reissued: other || matches!(entry.key, Key::Content(..)),
