@@ -9,7 +9,8 @@ use std::time::Instant;
 use tokio_rustls::TlsStream;
 
 use super::relay::{self, At, Counts, End, Limits};
-use super::{Mode, Settings, Shared, lock};
+use super::settings::{Mode, Settings};
+use super::{Shared, lock};
 use crate::config::tunnel::Side;
 use crate::event::{Event, Level};
 use crate::model::{Code, Fault};
