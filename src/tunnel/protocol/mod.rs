@@ -33,8 +33,9 @@ pub(super) struct Failed {
 /// What follows [`Negotiation::greet`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// TLS, after what was said.
-    Tls,
+    /// TLS, after what was said. The target is there when the client named one (connect: in clear, before TLS, as
+    /// stunnel has it); it is dialled once TLS stands and needs no [`Negotiation::answer`].
+    Tls(Option<Target>),
     /// TLS right away: the client began with it. These bytes were read and belong to its handshake.
     Direct(Vec<u8>),
 }
@@ -63,7 +64,7 @@ impl Negotiation {
         todo!()
     }
 
-    /// Server mode: the client says inside TLS where to go (connect, socks); see [`target`](Self::target).
+    /// Server mode: the client says inside TLS where to go (socks): [`target`](Self::target) is to be asked.
     pub(super) fn chooses_target(&self) -> bool {
         todo!()
     }
@@ -73,7 +74,7 @@ impl Negotiation {
         todo!()
     }
 
-    /// Client mode, after connecting and before TLS: `local` is the plain client, `remote` the server, in clear. `host`
+    /// Client mode, after connecting and before TLS, for every protocol: `local` is the plain client, `remote` the server, in clear. `host`
     /// names the server in messages.
     ///
     /// # Errors
@@ -88,7 +89,7 @@ impl Negotiation {
         todo!()
     }
 
-    /// Client mode, inside TLS: the login of smtp, the request of socks. `destination`: where socks is to go when there
+    /// Client mode, inside TLS, for every protocol: the login of smtp, the request of socks. `destination`: where socks is to go when there
     /// is no `protocolHost` (where the client wanted to go before the firewall redirected it).
     ///
     /// # Errors
@@ -106,7 +107,7 @@ impl Negotiation {
         todo!()
     }
 
-    /// Server mode, before TLS: `backend` is there when [`connects_first`](Self::connects_first). `peer` names the
+    /// Server mode, before TLS, for every protocol: `backend` is there when [`connects_first`](Self::connects_first). `peer` names the
     /// client in messages.
     ///
     /// # Errors
