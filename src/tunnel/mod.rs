@@ -26,7 +26,7 @@ use crate::config::tunnel::{Side, SocketOption};
 use crate::config::{self, Address, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
-use crate::net::dial::Dialler;
+use crate::net::dial::{DialOptions, Dialler};
 use crate::net::listen::{self, BindError};
 use crate::net::stream::{Addr, Listener};
 use crate::text;
@@ -110,13 +110,15 @@ pub fn prepare(tunnel: &config::Tunnel, events: &Events) -> Result<Prepared, Fau
     for address in plain.filter(|address| !is_local(address)) {
         warn("accept", open_to_all(tunnel, address));
     }
-    let dialler = Dialler::new(
-        tunnel.connect.clone(),
-        tunnel.failover,
-        tunnel.delay,
-        tunnel.timeout_connect,
-        tunnel.socket.clone(),
-    );
+    let dialler = Dialler::new(DialOptions {
+        endpoints: tunnel.connect.clone(),
+        failover: tunnel.failover,
+        delay: tunnel.delay,
+        timeout_each: tunnel.timeout_connect,
+        options: tunnel.socket.clone(),
+        local: tunnel.local.clone(),
+        transparent_source: tunnel.transparent.source,
+    });
     let expiry = own_expiry(tunnel);
     Ok(Prepared(Arc::new(Settings { tunnel: tunnel.clone(), tls, dialler, expiry, probed: Mutex::new(None) })))
 }
@@ -294,7 +296,7 @@ async fn serve(
 async fn bind_at_last(shared: &Shared, address: &Endpoint, options: &[SocketOption]) -> Vec<Listener> {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
-        match listen::bind(address, options).await {
+        match listen::bind(address, options, &config::Owner::default()).await {
             Ok(bound) => {
                 for warning in bound.warnings {
                     shared.emit(Level::Warning, "tunnel_warning", warning);
