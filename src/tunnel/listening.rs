@@ -106,7 +106,7 @@ async fn serve(
 async fn bind_at_last(shared: &Shared, address: &Endpoint, options: &[SocketOption]) -> Vec<Listener> {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     loop {
-        match listen::bind(address, options).await {
+        match listen::bind(address, options, &config::Owner::default()).await {
             Ok(bound) => {
                 for warning in bound.warnings {
                     shared.emit(Level::Warning, "tunnel_warning", warning);

@@ -87,7 +87,7 @@ impl Session {
     }
 
     async fn dial(&self) -> Result<Dialled, Fault> {
-        let dialled = self.settings.dialler.dial().await?;
+        let dialled = self.settings.dialler.dial(None).await?;
         let target = dialled.target.clone();
         self.tell(Level::Notice, "remote_connected", || {
             text!("s_connect: connected {target}", "s_connect : connecté à {target}")

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::config::{self, Address, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
-use crate::net::dial::Dialler;
+use crate::net::dial::{DialOptions, Dialler};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientOptions, ClientTls};
@@ -72,13 +72,7 @@ impl Settings {
         for address in plain.filter(|address| !is_local(address)) {
             warn("accept", open_to_all(tunnel, address));
         }
-        let dialler = Dialler::new(
-            tunnel.connect.clone(),
-            tunnel.failover,
-            tunnel.delay,
-            tunnel.timeout_connect,
-            tunnel.socket.clone(),
-        );
+        let dialler = Dialler::new(dial_options(tunnel, &tunnel.connect));
         let expiry = own_expiry(tunnel);
         Ok(Self { tunnel: tunnel.clone(), tls, dialler, expiry, hosts, probed: Mutex::new(None) })
     }
@@ -88,6 +82,18 @@ impl Prepared {
     /// The section's name.
     pub fn name(&self) -> &ServiceName {
         &self.0.tunnel.name
+    }
+}
+
+fn dial_options(tunnel: &config::Tunnel, endpoints: &[Endpoint]) -> DialOptions {
+    DialOptions {
+        endpoints: endpoints.to_vec(),
+        failover: tunnel.failover,
+        delay: tunnel.delay,
+        timeout_each: tunnel.timeout_connect,
+        options: tunnel.socket.clone(),
+        local: tunnel.local.clone(),
+        transparent_source: tunnel.transparent.source,
     }
 }
 
