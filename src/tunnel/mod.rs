@@ -352,6 +352,7 @@ fn client_tls(tunnel: &config::Tunnel) -> Result<ClientTls, Fault> {
         sni: &tunnel.sni,
         versions: tunnel.versions,
         resume: tunnel.resume,
+        settings: &tunnel.tls,
     })
 }
 
@@ -363,6 +364,8 @@ fn server_tls(tunnel: &config::Tunnel) -> Result<ServerTls, Fault> {
         key: tunnel.key.as_deref(),
         versions: tunnel.versions,
         resume: tunnel.resume,
+        settings: &tunnel.tls,
+        redirect: !tunnel.redirect.is_empty(),
     })
 }
 
