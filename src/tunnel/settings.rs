@@ -105,6 +105,7 @@ fn client_tls(tunnel: &config::Tunnel) -> Result<ClientTls, Fault> {
         sni: &tunnel.sni,
         versions: tunnel.versions,
         resume: tunnel.resume,
+        settings: &tunnel.tls,
     })
 }
 
@@ -116,6 +117,8 @@ fn server_tls(tunnel: &config::Tunnel) -> Result<ServerTls, Fault> {
         key: tunnel.key.as_deref(),
         versions: tunnel.versions,
         resume: tunnel.resume,
+        settings: &tunnel.tls,
+        redirect: !tunnel.redirect.is_empty(),
     })
 }
 

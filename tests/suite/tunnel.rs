@@ -147,6 +147,7 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         virtual_host: None,
         versions: (TlsVersion::V12, TlsVersion::V13),
         resume: true,
+        tls: pertuis::config::tls::Settings::default(),
         failover: Failover::Prio,
         delay: false,
         reset: true,
