@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::Target;
-use super::machine::{Machine, Next, Then, Turn, Who, quoted, words};
+use super::machine::{Machine, Next, Then, Turn, Who, quoted, quoted_without, words};
 use crate::config::protocol::Protocol;
 use crate::config::value;
 use crate::config::{Address, Endpoint};
@@ -22,8 +22,8 @@ use crate::text::{Text, shown};
 /// Towards a proxy.
 pub(super) struct Client {
     request: Zeroizing<Vec<u8>>,
-    /// Whether the request has a login.
-    login: bool,
+    /// The password of the request and the pair with it in Base64, if there are any.
+    login: Vec<Zeroizing<String>>,
     status: Option<u16>,
     line: String,
 }
@@ -33,14 +33,15 @@ impl Client {
     pub(super) fn new(protocol: &Protocol) -> Self {
         let host = protocol.host.as_deref().unwrap_or_default();
         let mut request = Zeroizing::new(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n"));
-        let login = protocol.username.as_deref().zip(protocol.password.as_ref());
-        if let Some((user, password)) = login {
+        let mut login = Vec::new();
+        if let Some((user, password)) = protocol.username.as_deref().zip(protocol.password.as_ref()) {
             // RFC 7617, 2; in small letters, as stunnel writes it
             let pair = Zeroizing::new(format!("{user}:{}", password.reveal()));
             let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
             request.push_str("Proxy-Authorization: basic ");
             request.push_str(&pair);
             request.push_str("\r\n");
+            login = vec![pair, Zeroizing::new(password.reveal().to_owned())];
         }
         for header in &protocol.headers {
             request.push_str(header);
@@ -48,7 +49,7 @@ impl Client {
         }
         request.push_str("\r\n");
         let request = Zeroizing::new(request.as_bytes().to_vec());
-        Self { request, login: login.is_some(), status: None, line: String::new() }
+        Self { request, login, status: None, line: String::new() }
     }
 }
 
@@ -60,7 +61,8 @@ impl Machine for Client {
     fn read(&mut self, line: &[u8]) -> Turn {
         let Some(status) = self.status else {
             self.status = status_of(line);
-            self.line = quoted(line);
+            let secrets: Vec<&str> = self.login.iter().map(|secret| &***secret).collect();
+            self.line = quoted_without(line, &secrets);
             return if self.status.is_some() { Turn::line(Who::Remote) } else { not_http(&self.line) };
         };
         if !line.is_empty() {
@@ -71,7 +73,7 @@ impl Machine for Client {
             // RFC 9110, 15.2: the answer is still to come
             100..=199 => Turn::line(Who::Remote),
             200..=299 => Turn::secure(Who::Remote),
-            _ => refused(status, &self.line, self.login),
+            _ => refused(status, &self.line, !self.login.is_empty()),
         }
     }
 }

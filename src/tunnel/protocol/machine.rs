@@ -224,6 +224,13 @@ pub(super) fn quoted(line: &[u8]) -> String {
     shown(&String::from_utf8_lossy(line), SHOWN)
 }
 
+/// The same of somebody who knows these secrets and may repeat them.
+pub(super) fn quoted_without(line: &[u8], secrets: &[&str]) -> String {
+    let hidden = |said: String, secret: &&str| if secret.is_empty() { said } else { said.replace(*secret, "***") };
+    let said = secrets.iter().fold(String::from_utf8_lossy(line).into_owned(), hidden);
+    shown(&said, SHOWN)
+}
+
 /// The server has no TLS to offer where it was asked for. `port` is the one on which it speaks TLS from the first byte.
 pub(super) fn no_tls(command: &str, line: &[u8], port: u16) -> Turn {
     let said = quoted(line);

@@ -245,3 +245,6 @@ fn inside(protocol: &Protocol, client: bool, destination: Option<SocketAddr>) ->
 fn our_name(protocol: &Protocol) -> &str {
     protocol.host.as_deref().unwrap_or("localhost")
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::machine::{Machine, Then, Turn, Who, ended, left, no_tls, not_spoken, quoted, turned_away, words};
+use super::machine::{Machine, Then, Turn, Who, ended, left, no_tls, not_spoken, quoted_without, turned_away, words};
 use crate::config::protocol::Authentication;
 use crate::model::Code;
 use crate::secret::Secret;
@@ -115,6 +115,23 @@ impl Login {
             }
         }
     }
+
+    fn no_login(&self, line: &[u8]) -> Turn {
+        let password = self.password.reveal();
+        let message =
+            Zeroizing::new(STANDARD.encode(Zeroizing::new(format!("\0{}\0{password}", self.username)).as_bytes()));
+        let word = Zeroizing::new(STANDARD.encode(password));
+        let said = quoted_without(line, &[&message, &word, password]);
+        Turn::fail(
+            Code::Credentials,
+            text!(
+                "the server refuses the login of `protocolUsername`, it answers `{said}`: check name and password, and \
+                 whether it wants the other `protocolAuthentication` (plain or login)",
+                "le serveur refuse l'identification de `protocolUsername`, il répond « {said} » : vérifier le compte et le \
+                 mot de passe, et s'il demande l'autre `protocolAuthentication` (plain ou login)"
+            ),
+        )
+    }
 }
 
 impl Machine for Login {
@@ -138,25 +155,12 @@ impl Machine for Login {
                     let answer = Zeroizing::new(format!("{}\r\n", *answer));
                     Turn::line(Who::Remote).saying(Who::Remote, answer.as_bytes())
                 }
-                None => no_login(line),
+                None => self.no_login(line),
             },
             Some(Reply { last: false, .. }) => Turn::line(Who::Remote),
-            Some(_) => no_login(line),
+            Some(_) => self.no_login(line),
         }
     }
-}
-
-fn no_login(line: &[u8]) -> Turn {
-    let said = quoted(line);
-    Turn::fail(
-        Code::Credentials,
-        text!(
-            "the server refuses the login of `protocolUsername`, it answers `{said}`: check name and password, and whether \
-             it wants the other `protocolAuthentication` (plain or login)",
-            "le serveur refuse l'identification de `protocolUsername`, il répond « {said} » : vérifier le compte et le mot \
-             de passe, et s'il demande l'autre `protocolAuthentication` (plain ou login)"
-        ),
-    )
 }
 
 /// Towards a client.

@@ -198,3 +198,7 @@ async fn addresses(address: &Address) -> Vec<std::net::SocketAddr> {
 const SILENCE: Duration = Duration::from_millis(200);
 /// As many as are worth an attempt.
 const MOST_ADDRESSES: usize = 16;
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
