@@ -4,7 +4,9 @@
 //! for them, inside TLS. In server mode the backend's own capabilities are shown with what holds before TLS: STARTTLS
 //! and no login. A backend or server that begins with PREAUTH cannot have STARTTLS any more.
 
-use super::machine::{Machine, Turn, Who, ended, left, no_tls, not_spoken, says, turned_away, words};
+use super::machine::{
+    Machine, Turn, Who, ended, left, no_tls, not_spoken, not_spoken_behind, says, turned_away, words,
+};
 use crate::model::Code;
 use crate::text;
 use crate::text::Text;
@@ -85,9 +87,9 @@ impl Server {
             return turned_away(line).saying(Who::Local, ended(line));
         }
         let refusal = if says(line, 0, "*") && says(line, 1, "PREAUTH") {
-            Turn::fail(Code::Tls, preauthenticated())
+            Turn::fail(Code::Tls, preauthenticated_behind())
         } else {
-            not_spoken("IMAP", line, 993)
+            not_spoken_behind("IMAP", line)
         };
         refusal.saying(Who::Local, b"* BYE unexpected server response\r\n")
     }
@@ -120,7 +122,7 @@ impl Server {
             return Turn::line(Who::Local).saying(Who::Local, ended(line));
         }
         if first != b"*" || says(line, 1, "BYE") {
-            return not_spoken("IMAP", line, 993).saying(Who::Local, b"* BYE unexpected server response\r\n");
+            return not_spoken_behind("IMAP", line).saying(Who::Local, b"* BYE unexpected server response\r\n");
         }
         self.relayed = Some(tag);
         let shown = if says(line, 1, "CAPABILITY") { before_tls(line) } else { ended(line) };
@@ -168,6 +170,15 @@ fn preauthenticated() -> Text {
          993 and leave out `protocol`",
         "le serveur connecte le client de lui-même (PREAUTH), ce qui exclut STARTTLS (RFC 9051, 7.1.4) : prendre son port \
          TLS 993 et enlever `protocol`"
+    )
+}
+
+fn preauthenticated_behind() -> Text {
+    text!(
+        "the server of `connect` signs clients in by itself (PREAUTH), so that none may ask for STARTTLS: leave out \
+         `protocol` and let clients begin with TLS",
+        "le serveur de `connect` connecte les clients de lui-même (PREAUTH), aucun ne peut donc demander STARTTLS : enlever \
+         `protocol`, les clients commenceront par TLS"
     )
 }
 

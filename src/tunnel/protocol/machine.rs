@@ -259,6 +259,20 @@ pub(super) fn not_spoken(protocol: &str, line: &[u8], port: u16) -> Turn {
     )
 }
 
+/// The same of the server of `connect`, in server mode.
+pub(super) fn not_spoken_behind(protocol: &str, line: &[u8]) -> Turn {
+    let said = quoted(line);
+    Turn::fail(
+        Code::Protocol,
+        text!(
+            "the server of `connect` does not greet as {protocol} does, it says `{said}`: `connect` must be its port without \
+             TLS",
+            "le serveur de `connect` ne salue pas comme en {protocol}, il dit « {said} » : `connect` doit être son port sans \
+             TLS"
+        ),
+    )
+}
+
 /// The server speaks the protocol and wants nothing of us.
 pub(super) fn turned_away(line: &[u8]) -> Turn {
     let said = quoted(line);

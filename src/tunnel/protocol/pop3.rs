@@ -2,7 +2,9 @@
 //!
 //! The greeting goes on as it is: its timestamp belongs to an APOP inside TLS.
 
-use super::machine::{Machine, Turn, Who, ended, left, no_tls, not_spoken, says, turned_away, words};
+use super::machine::{
+    Machine, Turn, Who, ended, left, no_tls, not_spoken, not_spoken_behind, says, turned_away, words,
+};
 
 /// Towards a server.
 #[derive(Default)]
@@ -27,7 +29,10 @@ impl Machine for Client {
         if says(line, 0, "+OK") {
             return Turn::line(Who::Remote).saying(Who::Local, ended(line)).saying(Who::Remote, b"STLS\r\n");
         }
-        refused(line)
+        if says(line, 0, "-ERR") {
+            return turned_away(line).saying(Who::Local, ended(line));
+        }
+        not_spoken("POP3", line, 995).saying(Who::Local, NO_POP3)
     }
 }
 
@@ -48,7 +53,10 @@ impl Machine for Server {
             if says(line, 0, "+OK") {
                 return Turn::line(Who::Local).saying(Who::Local, ended(&[line, b" + stunnel"].concat()));
             }
-            return refused(line);
+            if says(line, 0, "-ERR") {
+                return turned_away(line).saying(Who::Local, ended(line));
+            }
+            return not_spoken_behind("POP3", line).saying(Who::Local, NO_POP3);
         }
         let command = words(line).next().unwrap_or_default().to_ascii_uppercase();
         let reply: &[u8] = match &*command {
@@ -64,9 +72,5 @@ impl Machine for Server {
     }
 }
 
-fn refused(line: &[u8]) -> Turn {
-    if says(line, 0, "-ERR") {
-        return turned_away(line).saying(Who::Local, ended(line));
-    }
-    not_spoken("POP3", line, 995).saying(Who::Local, b"-ERR unexpected server response\r\n")
-}
+/// The server says something else.
+const NO_POP3: &[u8] = b"-ERR unexpected server response\r\n";

@@ -7,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::machine::{Machine, Then, Turn, Who, ended, left, no_tls, not_spoken, quoted_without, turned_away, words};
+use super::machine::{
+    Machine, Then, Turn, Who, ended, left, no_tls, not_spoken, not_spoken_behind, quoted_without, turned_away, words,
+};
 use crate::config::protocol::Authentication;
 use crate::model::Code;
 use crate::secret::Secret;
@@ -185,7 +187,7 @@ impl Server {
     /// The backend's greeting, with stunnel's mark behind its name.
     fn greeting(&mut self, line: &[u8]) -> Turn {
         let Some(reply) = Reply::of(line) else {
-            return not_spoken("SMTP", line, 465).saying(Who::Local, b"421 unexpected server response\r\n");
+            return not_spoken_behind("SMTP", line).saying(Who::Local, b"421 unexpected server response\r\n");
         };
         if reply.code != 220 {
             let next = if reply.last { turned_away(line) } else { Turn::line(Who::Remote) };
@@ -194,7 +196,7 @@ impl Server {
         let mut shown = ended(line);
         if self.domain.is_empty() {
             let text = line.get(4..).unwrap_or_default();
-            self.domain = words(text).next().unwrap_or(b"localhost").to_vec();
+            self.domain = words(text).next().filter(|name| name.len() <= LONGEST_NAME).unwrap_or(b"localhost").to_vec();
             let rest: Vec<&[u8]> = words(text).skip(1).collect();
             let mark = if reply.last { &b"220 "[..] } else { b"220-" };
             shown = ended(&[mark, &self.domain, b" stunnel for ", &rest.join(&b' ')].concat());
@@ -241,5 +243,7 @@ impl Reply {
     }
 }
 
+/// The longest name that DNS has; it is repeated in replies.
+const LONGEST_NAME: usize = 255;
 /// RFC 5321, 3.8: the connection is about to end.
 const NO_TLS: &[u8] = b"421 Server does not support TLS\r\n";
