@@ -20,6 +20,7 @@ mod rows;
 pub mod schedule;
 mod section;
 pub mod template;
+pub mod tls;
 mod trust;
 pub mod tunnel;
 pub mod value;

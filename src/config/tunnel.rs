@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::global::Global;
 use super::protocol::Protocol;
 use super::section::{Options, Report};
-use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, trust, value};
+use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, tls, trust, value};
 use crate::event::Level;
 use crate::model::ServiceName;
 use crate::text;
@@ -53,8 +53,10 @@ pub struct Tunnel {
     pub virtual_host: Option<VirtualHost>,
     /// Lowest and highest version that is negotiated (`sslVersion…`, `options = NO_TLSv1_…`).
     pub versions: (TlsVersion, TlsVersion),
-    /// `sessionResume`, and `options = NO_TICKET` in server mode.
+    /// `sessionResume`.
     pub resume: bool,
+    /// Cipher suites, groups, session cache, tickets.
+    pub tls: tls::Settings,
     /// `failover`.
     pub failover: Failover,
     /// `delay`: resolve for each connection.
@@ -217,7 +219,8 @@ impl Tunnel {
             sni: sni(options, client),
             virtual_host,
             versions: versions(options, report),
-            resume: options.yes("sessionResume", true) && (client || !is_set(options, &["NO_TICKET"])),
+            resume: options.yes("sessionResume", true),
+            tls: tls::Settings::build(options, client, report),
             failover: if options.text("failover").is_some_and(|word| word.eq_ignore_ascii_case("rr")) {
                 Failover::RoundRobin
             } else {
@@ -417,7 +420,7 @@ fn no_version() -> Text {
 }
 
 /// Whether one of these of `options =` is set once all lines have been read.
-fn is_set(options: &Options, names: &[&str]) -> bool {
+pub(super) fn is_set(options: &Options, names: &[&str]) -> bool {
     let all = options.list("options", value::tls_option);
     all.iter().rfind(|(_, name)| names.contains(&name.as_str())).is_some_and(|(set, _)| *set)
 }

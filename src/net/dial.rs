@@ -39,6 +39,25 @@ pub async fn dial(address: &Address, timeout_each: Duration) -> Result<TcpStream
     Err(nothing_answered(address, &failures))
 }
 
+/// Where and how a [`Dialler`] connects.
+#[derive(Clone, Debug)]
+pub struct DialOptions {
+    /// `connect`, in the order of the file.
+    pub endpoints: Vec<Endpoint>,
+    /// `failover`.
+    pub failover: Failover,
+    /// `delay`: names are resolved for each connection, and the order is that of `prio`.
+    pub delay: bool,
+    /// `TIMEOUTconnect`: the limit for one attempt.
+    pub timeout_each: Duration,
+    /// `socket`; those of [`Side::Remote`] count.
+    pub options: Vec<SocketOption>,
+    /// `local`: source address of the connection, a name or an address.
+    pub local: Option<String>,
+    /// `transparent = source`: the connection comes from the client's own address.
+    pub transparent_source: bool,
+}
+
 /// One or more addresses that stand in for each other (`connect` lines, `failover`).
 #[derive(Debug)]
 pub struct Dialler {
@@ -73,14 +92,9 @@ pub struct Dialled {
 type Candidate = (usize, Addr);
 
 impl Dialler {
-    /// For these addresses; nothing is resolved yet. `timeout_each` is the limit for one attempt.
-    pub fn new(
-        endpoints: Vec<Endpoint>,
-        failover: Failover,
-        delay: bool,
-        timeout_each: Duration,
-        options: Vec<SocketOption>,
-    ) -> Self {
+    /// For these addresses; nothing is resolved yet.
+    pub fn new(dial: DialOptions) -> Self {
+        let DialOptions { endpoints, failover, delay, timeout_each, options, .. } = dial;
         let known = Mutex::new(vec![None; endpoints.len()]);
         // stunnel starts its round at random, so that many clients spread over the servers from the first moment
         let start = crate::backoff::jitter(Duration::from_secs(1)).as_millis();
@@ -91,9 +105,19 @@ impl Dialler {
     /// Connects to the first address that answers. When all that were remembered fail, names are resolved again
     /// and what is new is tried too.
     ///
+    /// `from`: the client's address, for `transparent = source` and nothing else.
+    ///
     /// # Errors
     /// As [`dial`].
-    pub async fn dial(&self) -> Result<Dialled, Fault> {
+    pub async fn dial(&self, from: Option<SocketAddr>) -> Result<Dialled, Fault> {
+        self.dial_preferring(from, None).await
+    }
+
+    /// The same, this target first if it is among them: where a resumed session was before (stunnel's persistence).
+    ///
+    /// # Errors
+    /// As [`dial`].
+    pub async fn dial_preferring(&self, _from: Option<SocketAddr>, _first: Option<&Addr>) -> Result<Dialled, Fault> {
         let mut failures = Vec::new();
         let mut fault = None;
         let mut tried = Vec::new();
@@ -192,6 +216,17 @@ impl Dialler {
             }
         }
     }
+}
+
+/// Where the client wanted to go before the firewall redirected its connection to us (`SO_ORIGINAL_DST` of Linux's
+/// connection tracking, `IP6T_SO_ORIGINAL_DST`). A connection that was not translated (TPROXY) keeps that address as its
+/// own end, which is then the answer.
+///
+/// # Errors
+/// A Unix socket, a system without it, and a connection that was made to our own listener rather than redirected.
+pub fn original_destination(stream: &Stream) -> io::Result<SocketAddr> {
+    let at = stream.local_addr()?;
+    at.ip().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// The host that is dialled for `address`: `localhost` where none is written, as in stunnel.
@@ -318,13 +353,15 @@ mod tests {
     }
 
     fn dialler(addresses: Vec<Address>, failover: Failover) -> Dialler {
-        Dialler::new(
-            addresses.into_iter().map(Endpoint::Tcp).collect(),
+        Dialler::new(DialOptions {
+            endpoints: addresses.into_iter().map(Endpoint::Tcp).collect(),
             failover,
-            false,
-            Duration::from_secs(5),
-            Vec::new(),
-        )
+            delay: false,
+            timeout_each: Duration::from_secs(5),
+            options: Vec::new(),
+            local: None,
+            transparent_source: false,
+        })
     }
 
     #[tokio::test]
@@ -351,13 +388,13 @@ mod tests {
         let prio =
             dialler(vec![at("127.0.0.1", dead), at("127.0.0.1", ports[0]), at("127.0.0.1", ports[1])], Failover::Prio);
         for _ in 0..3 {
-            assert_eq!(prio.dial().await.unwrap().target.ip().unwrap().port(), ports[0]);
+            assert_eq!(prio.dial(None).await.unwrap().target.ip().unwrap().port(), ports[0]);
         }
         let turns = dialler(ports.iter().map(|port| at("127.0.0.1", *port)).collect(), Failover::RoundRobin);
-        let first = turns.dial().await.unwrap().target.ip().unwrap().port();
-        let second = turns.dial().await.unwrap().target.ip().unwrap().port();
+        let first = turns.dial(None).await.unwrap().target.ip().unwrap().port();
+        let second = turns.dial(None).await.unwrap().target.ip().unwrap().port();
         assert_ne!(first, second);
-        assert_eq!(turns.dial().await.unwrap().target.ip().unwrap().port(), first);
+        assert_eq!(turns.dial(None).await.unwrap().target.ip().unwrap().port(), first);
     }
 
     #[tokio::test]
@@ -367,6 +404,6 @@ mod tests {
         // as if the name had pointed elsewhere a moment ago
         let stale = vec![Addr::Ip(([127, 0, 0, 1], closed_port().await).into())];
         dialler.lock()[0] = Some(Known { targets: stale, since: Instant::now() });
-        assert_eq!(dialler.dial().await.unwrap().target, Addr::Ip(listener.local_addr().unwrap()));
+        assert_eq!(dialler.dial(None).await.unwrap().target, Addr::Ip(listener.local_addr().unwrap()));
     }
 }

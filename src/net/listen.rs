@@ -17,8 +17,8 @@ use tokio::net::UnixListener;
 
 use super::options;
 use super::stream::Listener;
-use crate::config::Endpoint;
 use crate::config::tunnel::{Side, SocketOption};
+use crate::config::{Endpoint, Owner};
 use crate::text::Text;
 
 /// The sockets of one `accept` line.
@@ -41,11 +41,19 @@ pub struct BindError {
     pub holder: Option<String>,
 }
 
+impl BindError {
+    /// What the system says in both languages, who holds the address, and the remedy. English begins as stunnel does:
+    /// `Address already in use (98)`.
+    pub fn reason(&self) -> Text {
+        Text::io(&self.error)
+    }
+}
+
 /// Binds `address`: a name to all its addresses, no host to `0.0.0.0` and, where the system has IPv6, `::` too.
 ///
 /// # Errors
 /// Nothing could be bound. (With no host, IPv4 alone is enough; a name must be bound whole.)
-pub async fn bind(endpoint: &Endpoint, settings: &[SocketOption]) -> Result<Bound, BindError> {
+pub async fn bind(endpoint: &Endpoint, settings: &[SocketOption], _owner: &Owner) -> Result<Bound, BindError> {
     let address = match endpoint {
         Endpoint::Tcp(address) => address,
         Endpoint::Unix(path) => return bind_unix(path),
@@ -203,9 +211,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn who_holds_a_taken_port_is_named() {
-        let held = bind(&at(Some("127.0.0.1"), 0), &[]).await.unwrap();
+        let held = bind(&at(Some("127.0.0.1"), 0), &[], &Owner::default()).await.unwrap();
         let port = held.listeners[0].local_addr().unwrap().ip().unwrap().port();
-        let error = bind(&at(Some("127.0.0.1"), port), &[]).await.unwrap_err();
+        let error = bind(&at(Some("127.0.0.1"), port), &[], &Owner::default()).await.unwrap_err();
         assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
         let holder = error.holder.unwrap();
         assert!(holder.starts_with(&format!("pid {} (", std::process::id())), "{holder}");
@@ -213,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_host_means_every_address_on_one_port() {
-        let bound = bind(&at(None, 0), &[]).await.unwrap();
+        let bound = bind(&at(None, 0), &[], &Owner::default()).await.unwrap();
         let ports: Vec<u16> =
             bound.listeners.iter().map(|one| one.local_addr().unwrap().ip().unwrap().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");

@@ -54,8 +54,8 @@ pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Rema
     config.warnings.extend(missing);
     config.warnings.sort_by(|one, other| one.place.cmp(&other.place));
     let mut tunnels = Vec::new();
-    for section in &config.tunnels {
-        match tunnel::prepare(section, events) {
+    for section in primaries(&config) {
+        match tunnel::prepare(section, &hosts_of(&config, section), events) {
             Ok(prepared) => tunnels.push(prepared),
             Err(fault) => remarks.push(at_its_option(section, fault)),
         }
@@ -122,9 +122,9 @@ impl Supervisor {
             launchers: Vec::new(),
             leaving: JoinSet::new(),
         };
-        for (section, prepared) in supervisor.config.tunnels.clone().into_iter().zip(tunnels) {
+        for (section, prepared) in primaries(&supervisor.config).zip(tunnels) {
             let running = supervisor.tunnel(prepared);
-            supervisor.tunnels.push((section, running));
+            supervisor.tunnels.push((section.clone(), running));
         }
         supervisor.move_pages();
         for section in enabled(&supervisor.config) {
@@ -141,7 +141,7 @@ impl Supervisor {
         self.say_what_does_not_reload(&config);
         self.status.follow(&config);
         self.alerts.follow(&config);
-        self.reload_tunnels(&config.tunnels, tunnels).await;
+        self.reload_tunnels(&primaries(&config).cloned().collect::<Vec<_>>(), tunnels).await;
         // `state` is not reloaded
         let state = self.config.global.state.clone();
         self.reload_launchers(enabled(&config), &state);
@@ -163,7 +163,7 @@ impl Supervisor {
 
     /// Returns once every tunnel listens, at the latest after `limit`: a taken port must not hold up the rest.
     pub async fn settled(&self, limit: Duration) {
-        let listens = || self.tunnels.iter().all(|(_, running)| !running.bound().is_empty());
+        let listens = || self.tunnels.iter().all(|(_, running)| running.is_listening());
         let all = async {
             while !listens() {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -282,7 +282,7 @@ impl Supervisor {
 
     fn tunnel(&self, prepared: tunnel::Prepared) -> Running {
         let meter = self.status.meter(prepared.name());
-        Running::start(prepared, self.events.clone(), meter)
+        Running::start(prepared, self.events.clone(), meter, None)
     }
 
     /// Serves `/metrics` where the configuration wants it.
@@ -348,6 +348,19 @@ fn watched(status: &Status, signs: Signs, sink: Events) -> Events {
         signs.note(&event);
         sink.emit(event);
     })
+}
+
+/// The sections that run by themselves: virtual hosts live in the one whose connections they take.
+fn primaries(config: &Config) -> impl Iterator<Item = &Tunnel> {
+    config.tunnels.iter().filter(|section| section.virtual_host.is_none())
+}
+
+/// The virtual hosts of `section`, in the order of the file. Of sections with one name the first has them, as in stunnel.
+fn hosts_of<'a>(config: &'a Config, section: &Tunnel) -> Vec<&'a Tunnel> {
+    let first = primaries(config).find(|one| one.name == section.name);
+    let is_first = first.is_some_and(|first| first.places.section == section.places.section);
+    let takes = |host: &&Tunnel| host.virtual_host.as_ref().is_some_and(|host| is_first && host.of == section.name);
+    config.tunnels.iter().filter(takes).collect()
 }
 
 fn enabled(config: &Config) -> Vec<Launcher> {

@@ -9,7 +9,8 @@ use std::time::Instant;
 use tokio_rustls::TlsStream;
 
 use super::relay::{self, At, Counts, End, Limits};
-use super::{Mode, Settings, Shared, lock};
+use super::settings::{Mode, Settings};
+use super::{Shared, lock};
 use crate::config::tunnel::Side;
 use crate::event::{Event, Level};
 use crate::model::{Code, Fault};
@@ -86,7 +87,7 @@ impl Session {
     }
 
     async fn dial(&self) -> Result<Dialled, Fault> {
-        let dialled = self.settings.dialler.dial().await?;
+        let dialled = self.settings.dialler.dial(None).await?;
         let target = dialled.target.clone();
         self.tell(Level::Notice, "remote_connected", || {
             text!("s_connect: connected {target}", "s_connect : connecté à {target}")
