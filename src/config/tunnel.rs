@@ -270,9 +270,12 @@ fn check_ends(options: &Options, client: bool, inetd: bool, report: &mut Report)
     }
     let named = !client && options.text("sni").is_some_and(|sni| !sni.is_empty());
     let from = inetd || options.has("accept") || named;
-    let chosen = options.text("protocol").is_some_and(|word| ["connect", "socks"].contains(&&*ini::fold(word)));
+    let protocol = options.text("protocol").filter(|_| !client).map(ini::fold);
+    // stunnel demands a second end beside `connect`, which it never uses, and forbids it beside `socks`
+    let given = options.has("connect") || options.has("exec");
+    let chosen = protocol.is_some_and(|word| word == "socks" || (word == "connect" && !given));
     let kept = options.text("transparent").is_some_and(|word| ["destination", "both"].contains(&&*ini::fold(word)));
-    let to = [options.has("connect"), options.has("exec"), chosen && !client, kept];
+    let to = [options.has("connect"), options.has("exec"), chosen, kept];
     match (from, to.iter().filter(|given| **given).count()) {
         (true, 1) => {}
         // a program that starts by itself
