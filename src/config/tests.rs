@@ -286,7 +286,7 @@ fn values_of_a_tunnel_arrive_typed() {
     assert_eq!((tunnel.failover, tunnel.sni, tunnel.debug), (Failover::RoundRobin, Sni::Off, Level::Debug));
     assert!(tunnel.delay && !tunnel.reset && !tunnel.resume);
     assert_eq!(tunnel.socket.len(), 2);
-    assert_eq!((tunnel.socket[1].side, tunnel.socket[1].setting), (Side::Remote, Setting::KeepAlive(true)));
+    assert_eq!((tunnel.socket[1].side, &tunnel.socket[1].setting), (Side::Remote, &Setting::KeepAlive(true)));
     assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
     assert_eq!(client("").timeout_idle, Some(Duration::from_hours(12)));
     assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
@@ -346,17 +346,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = NO_SUCH",
         ],
     ),
-    (
-        "later",
-        &[
-            "CRLfile = x",
-            "bridge = yes",
-            "CAstore = file:/x",
-            "ticketKeySecret = 00",
-            "local_password = x",
-            "socket = r:SO_BINDTODEVICE=lo",
-        ],
-    ),
+    ("later", &["CRLfile = x", "bridge = yes", "CAstore = file:/x", "ticketKeySecret = 00", "local_password = x"]),
     (
         "warning",
         &[
@@ -370,7 +360,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = -NO_SSLv3",
             "config = Curves:x",
             "TIMEOUTocsp = 5",
-            "socket = l:IP_TOS=16",
+            "socket = l:SO_OOBINLINE=yes",
         ],
     ),
     (
@@ -390,6 +380,8 @@ const FATES: [(&str, &[&str]); 4] = [
             "setuid = nobody",
             "connect = /run/x",
             "logId = unique",
+            "socket = l:IP_TOS=16",
+            "socket = r:SO_BINDTODEVICE=lo",
         ],
     ),
 ];

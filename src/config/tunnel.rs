@@ -158,7 +158,7 @@ pub enum Side {
 }
 
 /// What is set on a socket; durations are whole seconds at the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `TCP_NODELAY`.
     NoDelay(bool),
@@ -178,6 +178,46 @@ pub enum Setting {
     ReceiveBuffer(usize),
     /// `SO_SNDBUF`, bytes.
     SendBuffer(usize),
+    /// `SO_BINDTODEVICE`: an interface; empty for any.
+    Device(String),
+    /// `IP_TOS`, for IPv6 its traffic class.
+    TypeOfService(u32),
+    /// `IP_TTL`, for IPv6 its hop limit.
+    TimeToLive(u32),
+    /// `IP_FREEBIND`: an address may be bound that the machine does not have (yet).
+    FreeBind(bool),
+    /// `IPV6_V6ONLY`: `::` is not for IPv4 too.
+    OnlyIpv6(bool),
+    /// `TCP_MAXSEG`, bytes.
+    MaxSegment(u32),
+}
+
+impl Setting {
+    /// Its name in `socket(7)`, `tcp(7)`, `ip(7)`, `ipv6(7)`, which is stunnel's.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoDelay(_) => "TCP_NODELAY",
+            Self::KeepAlive(_) => "SO_KEEPALIVE",
+            Self::KeepIdle(_) => "TCP_KEEPIDLE",
+            Self::KeepInterval(_) => "TCP_KEEPINTVL",
+            Self::KeepCount(_) => "TCP_KEEPCNT",
+            Self::ReuseAddr(_) => "SO_REUSEADDR",
+            Self::Linger(_) => "SO_LINGER",
+            Self::ReceiveBuffer(_) => "SO_RCVBUF",
+            Self::SendBuffer(_) => "SO_SNDBUF",
+            Self::Device(_) => "SO_BINDTODEVICE",
+            Self::TypeOfService(_) => "IP_TOS",
+            Self::TimeToLive(_) => "IP_TTL",
+            Self::FreeBind(_) => "IP_FREEBIND",
+            Self::OnlyIpv6(_) => "IPV6_V6ONLY",
+            Self::MaxSegment(_) => "TCP_MAXSEG",
+        }
+    }
+
+    /// Whether it decides who reaches a socket: without effect it would open more than was asked for.
+    pub fn restricts(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::OnlyIpv6(_))
+    }
 }
 
 impl Tunnel {
