@@ -162,6 +162,11 @@ impl Log {
         Ok(())
     }
 
+    /// What is logged, how and where to.
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
+    }
+
     /// Follows other settings (reload). On failure the old ones stay.
     ///
     /// # Errors
@@ -268,7 +273,7 @@ impl LogFile {
             let path = path.display();
             let Text { en, fr } = Text::io(&error);
             text!(
-                "cannot open the log file {path}: {en}; its folder must exist and be writable for this user",
+                "Cannot open log file: {path}: {en}; its folder must exist and be writable for this user",
                 "impossible d'ouvrir le journal {path} : {fr} ; son dossier doit exister et être accessible en \
                  écriture pour cet utilisateur"
             )
@@ -380,7 +385,7 @@ mod tests {
         let log = Log::waiting(settings(Some(path.clone())));
         log.write(&event(Level::Notice, "one"));
         log.write(&event(Level::Debug, "unwanted"));
-        assert!(log.start().unwrap_err().en.contains("cannot open the log file"));
+        assert!(log.start().unwrap_err().en.starts_with("Cannot open log file: "));
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         log.start().unwrap();
         log.write(&event(Level::Notice, "two"));

@@ -72,6 +72,11 @@ impl Privileges {
         self.user.as_ref().is_some_and(|account| account.uid != Uid::effective())
     }
 
+    /// Whether a user or a group is asked for at all.
+    pub fn names_somebody(&self) -> bool {
+        self.user.is_some() || self.group.is_some()
+    }
+
     /// Where paths will begin.
     pub fn root(&self) -> Option<&Path> {
         self.root.as_deref()

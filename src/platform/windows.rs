@@ -105,6 +105,11 @@ impl Privileges {
         false
     }
 
+    /// Never.
+    pub fn names_somebody(&self) -> bool {
+        false
+    }
+
     /// None.
     pub fn root(&self) -> Option<&Path> {
         None
@@ -154,6 +159,11 @@ pub fn no_core_dumps() {
     unsafe {
         SetErrorMode(SEM_FAILCRITICALERRORS | SEM_NOGPFAULTERRORBOX);
     }
+}
+
+/// There is no super-server on Windows.
+pub fn standard_error_is_a_connection() -> bool {
+    false
 }
 
 /// Nobody to tell.
