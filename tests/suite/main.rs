@@ -8,6 +8,8 @@ mod adullact;
 mod bearer;
 mod deliver;
 mod disks;
+#[cfg(unix)]
+mod exec;
 mod fetch;
 mod graph;
 mod imap;
