@@ -261,6 +261,10 @@ fn what_a_tunnel_lacks_is_said_in_the_words_of_stunnel() {
     assert_eq!(of("[t]\nclient = yes\naccept = 1").len(), 1);
     assert!(of("[t]\nclient = yes\naccept = 1")[0].contains("Each service must define two endpoints"));
     assert!(of("[t]\naccept = 1\nconnect = 2")[0].contains("TLS server needs a certificate"));
+    assert!(of("[t]\ncert = c\naccept = 1\nprotocol = socks\nconnect = 2")[0].contains("2 targets"));
+    // stunnel itself wants a `connect` that this protocol never uses
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect\nconnect = 2").is_ok());
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect").is_ok());
     assert!(of("client = yes")[0].contains("no [section]"));
     assert!(of("")[0].starts_with("t.ini:0: "));
     assert!(of("[t]\nclient = yes\naccept = 1\nconnect = 2\noutput = /x")[0].contains("before the first section"));

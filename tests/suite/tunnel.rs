@@ -88,8 +88,8 @@ impl Live {
     fn start(tunnel: &Tunnel) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let heard = Heard::default();
-        let prepared = prepare(tunnel, &heard.events()).unwrap();
-        let running = runtime.block_on(async { Running::start(prepared, heard.events(), Arc::default()) });
+        let prepared = prepare(tunnel, &[], &heard.events()).unwrap();
+        let running = runtime.block_on(async { Running::start(prepared, heard.events(), Arc::default(), None) });
         Self { runtime, running: Some(running), heard }
     }
 
@@ -102,7 +102,7 @@ impl Live {
     }
 
     fn replace(&self, tunnel: &Tunnel) {
-        let prepared = prepare(tunnel, &self.heard.events()).unwrap();
+        let prepared = prepare(tunnel, &[], &self.heard.events()).unwrap();
         self.runtime.block_on(self.running().replace(prepared));
     }
 
@@ -147,6 +147,7 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         virtual_host: None,
         versions: (TlsVersion::V12, TlsVersion::V13),
         resume: true,
+        tls: pertuis::config::tls::Settings::default(),
         failover: Failover::Prio,
         delay: false,
         reset: true,
@@ -346,10 +347,10 @@ fn a_broken_file_is_found_before_any_port_is_touched() {
     let ca = TestCa::new(dir.path());
     let mut broken = server(local(1), &ca.good("localhost"));
     broken.key = Some(dir.path().join("missing.key"));
-    let fault = prepare(&broken, &Events::nowhere()).unwrap_err();
+    let fault = prepare(&broken, &[], &Events::nowhere()).unwrap_err();
     assert!(fault.text.en.contains("missing.key") && fault.text.fr.contains("missing.key"), "{fault}");
     broken.cert = None;
-    assert!(prepare(&broken, &Events::nowhere()).unwrap_err().text.en.contains("TLS server needs a certificate"));
+    assert!(prepare(&broken, &[], &Events::nowhere()).unwrap_err().text.en.contains("TLS server needs a certificate"));
 }
 
 #[test]
@@ -602,8 +603,8 @@ fn a_tunnel_that_falls_says_so_and_listens_again() {
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let target = tunnel(true, local(0), local(serve(echo)), trust(None), None);
-    let prepared = prepare(&target, &events).unwrap();
-    let running = runtime.block_on(async { Running::start(prepared, events, Arc::default()) });
+    let prepared = prepare(&target, &[], &events).unwrap();
+    let running = runtime.block_on(async { Running::start(prepared, events, Arc::default(), None) });
     heard.named("tunnel_fell");
     let address = heard.bound();
     assert_eq!(running.bound(), [Addr::Ip(address)]);
