@@ -283,7 +283,7 @@ async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption])
     let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
     let socket = socket.map_err(|error| Text::io(&error))?;
     // buffer sizes take part in the handshake's window scale: before the connection
-    options::apply(&SockRef::from(&socket), Side::Remote, settings);
+    let _ = options::apply(&SockRef::from(&socket), options::Family::of(target), Side::Remote, settings);
     match tokio::time::timeout(limit, socket.connect(target)).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(error)) => Err(reason(&error)),

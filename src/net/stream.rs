@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::options;
+#[cfg(unix)]
+use super::listen::UnixSocket;
+use super::options::{self, Family};
 use crate::config::tunnel::{Side, SocketOption};
 use crate::text::Text;
 
@@ -45,16 +47,21 @@ pub enum Addr {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket.
+    /// A Unix socket, with its file.
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix(UnixSocket),
 }
 
 impl Stream {
     /// Sets what `settings` and the defaults say for `side`; returns what the system refused. Only TCP has any.
     pub fn apply(&self, side: Side, settings: &[SocketOption]) -> Vec<Text> {
         match self {
-            Self::Tcp(stream) => options::apply(&SockRef::from(stream), side, settings),
+            Self::Tcp(stream) => {
+                let family = stream.local_addr().map_or(Family::V4, Family::of);
+                // the connection is there already: what is refused now keeps nobody out
+                options::apply(&SockRef::from(stream), family, side, settings)
+                    .unwrap_or_else(|refused| vec![refused.text])
+            }
             #[cfg(unix)]
             Self::Unix(_) => Vec::new(),
         }
@@ -146,7 +153,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| (Stream::Tcp(stream), Addr::Ip(from))),
             #[cfg(unix)]
-            Self::Unix(listener) => listener
+            Self::Unix(socket) => socket
+                .listener()
                 .accept()
                 .await
                 .map(|(stream, from)| (Stream::Unix(stream), Addr::Unix(from.as_pathname().map(Into::into)))),
@@ -161,7 +169,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Addr::Ip),
             #[cfg(unix)]
-            Self::Unix(listener) => listener.local_addr().map(|at| Addr::Unix(at.as_pathname().map(Into::into))),
+            Self::Unix(socket) => socket.listener().local_addr().map(|at| Addr::Unix(at.as_pathname().map(Into::into))),
         }
     }
 }

@@ -4,16 +4,19 @@
 //! without touching a port, so that a reload with a mistake changes nothing; [`Running::replace`] then only swaps.
 //! Every task is counted: after [`Running::stop`] none is left.
 
+mod crowd;
+mod exec;
 pub mod inetd;
 mod listening;
 mod meter;
-#[allow(dead_code)] // until the sessions play it
 pub mod protocol;
 mod relay;
 mod session;
 mod settings;
+mod solo;
 
-use std::sync::atomic::AtomicU64;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,19 +26,23 @@ use tokio_util::task::TaskTracker;
 pub use meter::{Meter, REASONS};
 pub use settings::{Prepared, prepare};
 
-use crate::config;
-use crate::event::{Event, Events, Level};
+use crate::config::tunnel::LogId;
+use crate::event::{ConnectionId, Event, Events, Level};
 use crate::model::ServiceName;
 use crate::net::stream::{Addr, Listener};
 use crate::text::Text;
-use listening::{Listening, close, listening_options, serve_on};
+use listening::{Listening, Place};
+use session::Entry;
 use settings::Settings;
+use solo::Solo;
 
 /// A tunnel that listens. Dropping it ends everything at once; [`Running::stop`] is the orderly way.
 #[derive(Debug)]
 pub struct Running {
     shared: Arc<Shared>,
     open: Mutex<Vec<Listening>>,
+    /// The program that starts by itself, where the tunnel is one.
+    solo: Mutex<Option<Solo>>,
 }
 
 /// What listeners and sessions of one tunnel share.
@@ -50,7 +57,8 @@ struct Shared {
     abort: CancellationToken,
     /// Cancelled once connections may be taken.
     gate: CancellationToken,
-    next: AtomicU64,
+    /// The open connections, by a number of our own.
+    entries: Mutex<BTreeMap<u64, Arc<Entry>>>,
 }
 
 impl Running {
@@ -72,21 +80,13 @@ impl Running {
         inherited: Option<Listener>,
         gate: CancellationToken,
     ) -> Self {
-        drop(inherited);
         let settings = prepared.0;
-        meter.set_own_expiry(settings.expiry);
-        let shared = Arc::new(Shared {
-            name: settings.tunnel.name.clone(),
-            events,
-            meter,
-            settings: Mutex::new(settings.clone()),
-            sessions: TaskTracker::new(),
-            abort: CancellationToken::new(),
-            gate,
-            next: AtomicU64::new(0),
-        });
-        let running = Self { shared, open: Mutex::new(Vec::new()) };
-        running.open_missing(&settings.tunnel);
+        let shared = Shared::new(settings.clone(), events, meter, gate);
+        let running = Self { shared, open: Mutex::default(), solo: Mutex::default() };
+        if let Some(listener) = inherited {
+            running.open_at(&settings, Place::Inherited(Arc::new(listener)));
+        }
+        running.open_missing(&settings);
         running
     }
 
@@ -96,17 +96,15 @@ impl Running {
         let settings = prepared.0;
         *lock(&self.shared.settings) = settings.clone();
         self.shared.meter.set_own_expiry(settings.expiry);
-        let kept = listening_options(&settings.tunnel);
         let gone: Vec<Listening> = {
             let mut open = lock(&self.open);
-            let (keep, gone) =
-                open.drain(..).partition(|one| settings.tunnel.accept.contains(&one.address) && one.options == kept);
+            let (keep, gone) = open.drain(..).partition(|one| one.still_serves(&settings.tunnel));
             *open = keep;
             gone
         };
         // the old port is free before the new one is bound: they may overlap
-        close(gone).await;
-        self.open_missing(&settings.tunnel);
+        listening::close(gone).await;
+        self.open_missing(&settings);
     }
 
     /// As [`replace`](Self::replace), but listeners stay whatever they are: only files of TLS were read anew.
@@ -118,17 +116,17 @@ impl Running {
 
     /// Whether every `accept` line is bound. A program that starts by itself has none.
     pub fn is_listening(&self) -> bool {
-        lock(&self.open).iter().all(|open| !lock(&open.bound).is_empty())
+        lock(&self.open).iter().all(|open| !open.bound().is_empty())
     }
 
     /// One line for each open connection, as stunnel tells them at SIGUSR2.
     pub fn report(&self) -> Vec<String> {
-        Vec::new()
+        lock(&self.shared.entries).values().map(|entry| entry.line()).collect()
     }
 
     /// The addresses that are bound right now.
     pub fn bound(&self) -> Vec<Addr> {
-        lock(&self.open).iter().flat_map(|open| lock(&open.bound).clone()).collect()
+        lock(&self.open).iter().flat_map(Listening::bound).collect()
     }
 
     /// How many connections are open.
@@ -140,7 +138,8 @@ impl Running {
     /// When it returns no task of the tunnel is left.
     pub async fn stop(self, drain: Duration) {
         let open = std::mem::take(&mut *lock(&self.open));
-        close(open).await;
+        listening::close(open).await;
+        drop(lock(&self.solo).take());
         let sessions = &self.shared.sessions;
         sessions.close();
         if tokio::time::timeout(drain, sessions.wait()).await.is_err() {
@@ -149,38 +148,65 @@ impl Running {
         }
     }
 
-    fn open_missing(&self, tunnel: &config::Tunnel) {
-        let options = listening_options(tunnel);
-        let mut open = lock(&self.open);
-        for address in &tunnel.accept {
-            if open.iter().any(|one| one.address == *address) {
-                continue;
+    /// What is not at work yet of what `settings` asks for.
+    fn open_missing(&self, settings: &Arc<Settings>) {
+        let is_open = |wanted: &Place| lock(&self.open).iter().any(|one| one.stands_for(wanted));
+        for endpoint in &settings.tunnel.accept {
+            let place = Place::Line(endpoint.clone());
+            if !is_open(&place) {
+                self.open_at(settings, place);
             }
-            let (cancel, bound) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
-            let work = serve_on(self.shared.clone(), address.clone(), options.clone(), cancel.clone(), bound.clone());
-            // from now on, not from when the task is scheduled
-            let wanted = self.shared.meter.wants_to_listen();
-            let task = tokio::spawn(async move {
-                work.await;
-                drop(wanted);
-            });
-            open.push(Listening { address: address.clone(), options: options.clone(), cancel, task, bound });
         }
+        let mut solo = lock(&self.solo);
+        match &*solo {
+            _ if !settings.starts_by_itself() => *solo = None,
+            Some(running) if !running.has_ended() => {}
+            _ => *solo = Some(Solo::start(&self.shared)),
+        }
+    }
+
+    fn open_at(&self, settings: &Settings, place: Place) {
+        lock(&self.open).push(Listening::start(&self.shared, &settings.tunnel, place));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for open in lock(&self.open).iter() {
-            open.cancel.cancel();
-        }
+        lock(&self.open).iter().for_each(Listening::cancel);
         self.shared.abort.cancel();
     }
 }
 
 impl Shared {
+    fn new(settings: Arc<Settings>, events: Events, meter: Arc<Meter>, gate: CancellationToken) -> Arc<Self> {
+        meter.set_own_expiry(settings.expiry);
+        Arc::new(Self {
+            name: settings.tunnel.name.clone(),
+            events,
+            meter,
+            settings: Mutex::new(settings),
+            sessions: TaskTracker::new(),
+            abort: CancellationToken::new(),
+            gate,
+            entries: Mutex::default(),
+        })
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        lock(&self.settings).clone()
+    }
+
     fn emit(&self, level: Level, name: &'static str, text: Text) {
         self.events.emit(Event::new(level, name, text).of(&self.name));
+    }
+}
+
+/// What the next connection is called in the log. Numbers are the process's, as stunnel counts them.
+fn next_id(settings: &Settings) -> ConnectionId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    match settings.tunnel.log_id {
+        LogId::Sequential => NEXT.fetch_add(1, Ordering::Relaxed).into(),
+        LogId::Unique => ConnectionId::unique(),
     }
 }
 

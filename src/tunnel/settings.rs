@@ -7,6 +7,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use super::protocol::Negotiation;
+use crate::config::protocol::Kind;
+use crate::config::tunnel::VirtualHost;
 use crate::config::{self, Address, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
@@ -26,7 +29,12 @@ pub struct Prepared(pub(super) Arc<Settings>);
 pub(super) struct Settings {
     pub(super) tunnel: config::Tunnel,
     pub(super) tls: Mode,
+    /// `connect`.
     pub(super) dialler: Dialler,
+    /// `redirect`.
+    pub(super) redirect: Option<Dialler>,
+    /// `protocol`.
+    pub(super) negotiation: Option<Negotiation>,
     /// When our own certificate ends, in seconds since 1970.
     pub(super) expiry: Option<i64>,
     /// The virtual hosts that take some of its connections, in the order of the file.
@@ -72,9 +80,36 @@ impl Settings {
         for address in plain.filter(|address| !is_local(address)) {
             warn("accept", open_to_all(tunnel, address));
         }
-        let dialler = Dialler::new(dial_options(tunnel, &tunnel.connect));
-        let expiry = own_expiry(tunnel);
-        Ok(Self { tunnel: tunnel.clone(), tls, dialler, expiry, hosts, probed: Mutex::new(None) })
+        let to = |endpoints: &[Endpoint]| Dialler::new(dial_options(tunnel, endpoints));
+        Ok(Self {
+            tls,
+            dialler: to(&tunnel.connect),
+            redirect: Some(to(&tunnel.redirect)).filter(|_| !tunnel.redirect.is_empty()),
+            negotiation: tunnel.protocol.as_ref().map(|protocol| Negotiation::new(protocol, tunnel.client)),
+            expiry: own_expiry(tunnel),
+            hosts,
+            probed: Mutex::new(None),
+            tunnel: tunnel.clone(),
+        })
+    }
+
+    /// Connects to what no line of the file says: what a client asks for.
+    pub(super) fn dialler_of(&self, endpoints: &[Endpoint]) -> Dialler {
+        Dialler::new(dial_options(&self.tunnel, endpoints))
+    }
+
+    /// Whether a program takes the place of `accept`.
+    pub(super) fn starts_by_itself(&self) -> bool {
+        let config::Tunnel { accept, connect, exec, .. } = &self.tunnel;
+        exec.is_some() && accept.is_empty() && !connect.is_empty()
+    }
+
+    /// Whether sessions need to know where the firewall redirected them from.
+    pub(super) fn wants_destination(&self) -> bool {
+        let socks = self.tunnel.protocol.as_ref().is_some_and(|protocol| protocol.kind == Kind::Socks);
+        (self.tunnel.client && socks)
+            || self.tunnel.transparent.destination
+            || self.hosts.iter().any(|host| host.wants_destination())
     }
 }
 
@@ -82,6 +117,18 @@ impl Prepared {
     /// The section's name.
     pub fn name(&self) -> &ServiceName {
         &self.0.tunnel.name
+    }
+}
+
+/// Whether `name`, as a client sent it, is one of `host`: the pattern itself, or `*` with a suffix; case does not count
+/// (stunnel 5.75, sni.c). One name of ASCII, as RFC 6066, 3 has it.
+pub(super) fn is_named(host: &VirtualHost, name: &str) -> bool {
+    match host.pattern.strip_prefix('*') {
+        Some(suffix) => {
+            let at = name.len().checked_sub(suffix.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        }
+        None => host.pattern.eq_ignore_ascii_case(name),
     }
 }
 
