@@ -14,6 +14,7 @@ mod fetch;
 mod graph;
 mod imap;
 mod ledger;
+mod lifecycle;
 mod mails;
 mod memory;
 mod microsoft;
