@@ -18,6 +18,7 @@ mod microsoft;
 mod oauth;
 mod pop3;
 mod probe;
+mod protocol;
 mod proxy;
 mod rough;
 mod schedule;
