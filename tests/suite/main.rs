@@ -21,6 +21,7 @@ mod microsoft;
 mod oauth;
 mod pop3;
 mod probe;
+mod protocol;
 mod proxy;
 mod rough;
 mod schedule;
