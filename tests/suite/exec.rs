@@ -335,9 +335,7 @@ fn open_connections_are_listed_with_what_they_carried() {
 /// A service of one client tunnel, with so many descriptors.
 fn with_descriptors(site: &Site, most: u64, ca: &Path, to: u16) -> Service {
     let ca = ca.display();
-    site.write_ini(&format!(
-        "[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = localhost:{to}\nCAfile = {ca}\n"
-    ));
+    site.write_ini(&format!("[t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = localhost:{to}\nCAfile = {ca}\n"));
     let mut command = Command::new("sh");
     let run = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
     command.args(["-c", &run, env!("CARGO_BIN_EXE_pertuis"), "-c"]).arg(site.path("pertuis.ini")).arg("run");
@@ -384,9 +382,7 @@ fn a_service_without_descriptors_waits_says_so_once_and_goes_on_by_itself() {
         prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     };
     let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", service.child.id())).unwrap().count() as u64;
-    until("the end of the first connection", || {
-        service.log.all().contains("Connection closed").then_some(())
-    });
+    until("the end of the first connection", || service.log.all().contains("Connection closed").then_some(()));
     limit(descriptors().min(16));
     let mut stream = connect(at);
     stream.write_all(b"after").unwrap();

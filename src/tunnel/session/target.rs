@@ -53,7 +53,13 @@ impl Session {
     }
 
     pub(super) fn dialled(&self, dialled: Dialled) -> Reached {
-        let Dialled { stream, host, target } = dialled;
+        let Dialled { stream, host, target, failed } = dialled;
+        for (target, why) in failed {
+            self.tell(Level::Error, "remote_failed", || {
+                let (en, fr) = (why.en, why.fr);
+                text!("s_connect: connect {target}: {en}", "s_connect : connexion à {target} : {fr}")
+            });
+        }
         self.tell(Level::Notice, "remote_connected", || {
             text!("s_connect: connected {target}", "s_connect : connecté à {target}")
         });
