@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 
 use super::options::{self, Family};
 use super::stream::Listener;
+use super::words::explained;
 use crate::config::tunnel::{Setting, Side, SocketOption};
 use crate::config::{Address, Endpoint, Owner};
 use crate::text::Text;
-use reason::explained;
 #[cfg(unix)]
 pub use unix::UnixSocket;
 

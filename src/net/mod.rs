@@ -13,3 +13,4 @@ pub mod options;
 pub mod proxy;
 pub mod stream;
 pub mod web;
+pub mod words;

@@ -63,12 +63,12 @@ fn standard() -> std::io::Result<(Stream, Option<Addr>)> {
         drop(taken_output()?);
         return socket(taken_input()?);
     }
-    let reader: Box<dyn AsyncRead + Send + Unpin> = match kind(input) {
+    let reader: Box<dyn AsyncRead + Send + Sync + Unpin> = match kind(input) {
         FileType::Socket => Box::new(socket(taken_input()?)?.0),
         FileType::Fifo => Box::new(pipe::Receiver::from_owned_fd(taken_input()?)?),
         _ => Box::new(tokio::io::stdin()),
     };
-    let writer: Box<dyn AsyncWrite + Send + Unpin> = match kind(output) {
+    let writer: Box<dyn AsyncWrite + Send + Sync + Unpin> = match kind(output) {
         FileType::Socket => Box::new(socket(taken_output()?)?.0),
         FileType::Fifo => Box::new(pipe::Sender::from_owned_fd(taken_output()?)?),
         _ => Box::new(tokio::io::stdout()),

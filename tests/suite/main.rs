@@ -8,6 +8,8 @@ mod adullact;
 mod bearer;
 mod deliver;
 mod disks;
+#[cfg(unix)]
+mod exec;
 mod fetch;
 mod graph;
 mod imap;
@@ -19,6 +21,7 @@ mod microsoft;
 mod oauth;
 mod pop3;
 mod probe;
+mod protocol;
 mod proxy;
 mod rough;
 mod schedule;

@@ -2,13 +2,13 @@
 //!
 //! English begins as stunnel's log line does (`Address already in use (98)`), which scripts look for.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use super::BindError;
 use crate::config::Address;
+use crate::net::words::{explained, own_words};
 use crate::text;
 use crate::text::Text;
 
@@ -38,11 +38,6 @@ impl BindError {
             Err(_) => of_file(self.error.kind(), Path::new(&self.address)),
         }
     }
-}
-
-/// An error of the system with words of ours.
-pub(super) fn explained(kind: io::ErrorKind, text: Text) -> io::Error {
-    io::Error::new(kind, Explained(text))
 }
 
 /// An address of a name that was left out because others of it were bound.
@@ -77,21 +72,6 @@ pub(super) fn unresolved(address: &Address, host: &str, error: &io::Error) -> Bi
 pub(super) fn no_address(address: &Address, host: &str) -> BindError {
     let text = text!("Error resolving {host:?}: it has no address", "le nom {host:?} n'a pas d'adresse");
     BindError { address: address.to_string(), error: explained(io::ErrorKind::NotFound, text), holder: None }
-}
-
-#[derive(Debug)]
-struct Explained(Text);
-
-impl fmt::Display for Explained {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Explained {}
-
-fn own_words(error: &io::Error) -> Option<&Text> {
-    error.get_ref()?.downcast_ref::<Explained>().map(|explained| &explained.0)
 }
 
 /// The system's words with the number as stunnel writes it.

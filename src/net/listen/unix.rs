@@ -13,9 +13,9 @@ use nix::unistd::{Gid, Group, Uid, User};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
-use super::reason::explained;
 use super::{BACKLOG, BindError, holder};
 use crate::config::Owner;
+use crate::net::words::explained;
 use crate::text;
 use crate::text::Text;
 
