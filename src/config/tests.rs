@@ -261,6 +261,10 @@ fn what_a_tunnel_lacks_is_said_in_the_words_of_stunnel() {
     assert_eq!(of("[t]\nclient = yes\naccept = 1").len(), 1);
     assert!(of("[t]\nclient = yes\naccept = 1")[0].contains("Each service must define two endpoints"));
     assert!(of("[t]\naccept = 1\nconnect = 2")[0].contains("TLS server needs a certificate"));
+    assert!(of("[t]\ncert = c\naccept = 1\nprotocol = socks\nconnect = 2")[0].contains("2 targets"));
+    // stunnel itself wants a `connect` that this protocol never uses
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect\nconnect = 2").is_ok());
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect").is_ok());
     assert!(of("client = yes")[0].contains("no [section]"));
     assert!(of("")[0].starts_with("t.ini:0: "));
     assert!(of("[t]\nclient = yes\naccept = 1\nconnect = 2\noutput = /x")[0].contains("before the first section"));
@@ -282,11 +286,13 @@ fn values_of_a_tunnel_arrive_typed() {
     assert_eq!((tunnel.failover, tunnel.sni, tunnel.debug), (Failover::RoundRobin, Sni::Off, Level::Debug));
     assert!(tunnel.delay && !tunnel.reset && !tunnel.resume);
     assert_eq!(tunnel.socket.len(), 2);
-    assert_eq!((tunnel.socket[1].side, tunnel.socket[1].setting), (Side::Remote, Setting::KeepAlive(true)));
+    assert_eq!((tunnel.socket[1].side, &tunnel.socket[1].setting), (Side::Remote, &Setting::KeepAlive(true)));
     assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
     assert_eq!(client("").timeout_idle, Some(Duration::from_hours(12)));
     assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
-    assert!(!server("options = NO_TICKET").resume);
+    assert!(!server("options = NO_TICKET").tls.tickets && server("options = NO_TICKET").resume);
+    let keys = "ticketKeySecret = 00112233445566778899aabbccddeeff\nticketMacSecret = ffeeddccbbaa99887766554433221100";
+    assert!(server(keys).tls.ticket_keys.is_some());
     assert!(server("options = NO_TICKET\noptions = -NO_TICKET").resume);
 }
 
@@ -322,6 +328,14 @@ const FATES: [(&str, &[&str]); 4] = [
         "mistake",
         &[
             "PSKsecrets = /x",
+            "CRLfile = x",
+            "CAstore = pkcs11:token=x",
+            "cert = pkcs11:token=x",
+            "ciphers = AES256-SHA",
+            "ciphersuites = TLS_AES_128_CCM_SHA256",
+            "curves = P-521",
+            "curves = foo",
+            "ticketKeySecret = 0011",
             "ciphers = PSK",
             "OCSP = http://x",
             "ident = root",
@@ -342,37 +356,32 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = NO_SUCH",
         ],
     ),
-    (
-        "later",
-        &[
-            "CRLfile = x",
-            "bridge = yes",
-            "CAstore = file:/x",
-            "ticketKeySecret = 00",
-            "local_password = x",
-            "socket = r:SO_BINDTODEVICE=lo",
-        ],
-    ),
+    ("later", &["bridge = yes", "local_password = x"]),
     (
         "warning",
         &[
-            "ciphers = HIGH:!PSK",
-            "ciphersuites = TLS_AES_128_GCM_SHA256",
-            "curve = prime256v1",
+            "curve = prime256v1:X448",
+            "ticketKeySecret = 00112233445566778899aabbccddeeff",
             "securityLevel = 0",
             "OCSPaia = yes",
             "OCSPnonce = yes",
-            "session = 300",
             "options = -NO_SSLv3",
             "config = Curves:x",
             "TIMEOUTocsp = 5",
-            "socket = l:IP_TOS=16",
+            "socket = l:SO_OOBINLINE=yes",
         ],
     ),
     (
         "nothing",
         &[
             "OCSPaia = no",
+            "ciphers = HIGH:!PSK",
+            "ciphersuites = TLS_AES_128_GCM_SHA256",
+            "curve = prime256v1",
+            "session = 300",
+            "CRLfile = x\nCAfile = y",
+            "CAstore = file:/x",
+            "CAstore = org.openssl.winstore:",
             "options = ALL",
             "options = SINGLE_DH_USE",
             "transparent = none",
@@ -386,6 +395,8 @@ const FATES: [(&str, &[&str]); 4] = [
             "setuid = nobody",
             "connect = /run/x",
             "logId = unique",
+            "socket = l:IP_TOS=16",
+            "socket = r:SO_BINDTODEVICE=lo",
         ],
     ),
 ];

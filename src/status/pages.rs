@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::Status;
 use super::metrics::OPEN_METRICS;
 use crate::backoff::Backoff;
-use crate::config::{Address, Endpoint};
+use crate::config::{Address, Endpoint, Owner};
 use crate::event::{Event, Events, Level};
 use crate::net::http::{self, PLAIN, Page};
 use crate::net::listen::{self, BindError};
@@ -58,7 +58,7 @@ impl Drop for Pages {
 async fn serve(address: Address, status: Status, events: Events) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let listeners = loop {
-        match listen::bind(&Endpoint::Tcp(address.clone()), &[]).await {
+        match listen::bind(&Endpoint::Tcp(address.clone()), &[], &Owner::default()).await {
             Ok(bound) => break bound.listeners,
             Err(error) => events.emit(Event::new(Level::Error, "metrics_bind_failed", bind_failed(&error))),
         }
@@ -72,14 +72,10 @@ async fn serve(address: Address, status: Status, events: Events) {
 }
 
 fn bind_failed(failure: &BindError) -> text::Text {
-    let BindError { address, error, holder } = failure;
-    let (en, fr) = match holder {
-        Some(holder) => (format!(", held by {holder}"), format!(", occupé par {holder}")),
-        None => (String::new(), String::new()),
-    };
+    let (address, text::Text { en, fr }) = (&failure.address, failure.reason());
     text!(
-        "metrics: cannot listen on {address}: {error}{en}; trying again",
-        "metrics : écoute sur {address} impossible : {error}{fr} ; nouvel essai"
+        "metrics: cannot listen on {address}: {en}; trying again",
+        "metrics : écoute sur {address} impossible : {fr} ; nouvel essai"
     )
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +17,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::material;
 use super::refusal::Refusal;
-use super::verify::{ServerVerifier, Verdict};
+use super::verifier::ServerVerifier;
+use super::verify::Verdict;
+use crate::config::tls::Settings;
 use crate::config::tunnel::Sni;
 use crate::config::{Launcher, TlsVersion, Trust};
 use crate::model::{Code, Fault};
@@ -39,6 +41,8 @@ pub struct ClientOptions<'a> {
     pub versions: (TlsVersion, TlsVersion),
     /// Whether sessions are resumed.
     pub resume: bool,
+    /// How it is tuned.
+    pub settings: &'a Settings,
 }
 
 /// A client's end, ready for connections. Cheap to clone.
@@ -57,7 +61,7 @@ impl ClientTls {
     /// # Errors
     /// A file that is missing or of no use, or a system without roots (code `config`).
     pub fn build(options: &ClientOptions<'_>) -> Result<Self, Fault> {
-        let provider = super::provider();
+        let provider = super::tuned(options.settings);
         let (verifier, mut warnings) = ServerVerifier::new(options.trust, &provider)?;
         let verifier = Arc::new(verifier);
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -75,9 +79,17 @@ impl ClientTls {
             }
         };
         config.enable_sni = *options.sni != Sni::Off;
-        if !options.resume {
-            config.resumption = Resumption::disabled();
-        }
+        config.resumption = if options.resume {
+            let kept = Resumption::in_memory_sessions(options.settings.cache_size);
+            let kind = if options.settings.tickets {
+                Tls12Resumption::SessionIdOrTickets
+            } else {
+                Tls12Resumption::SessionIdOnly
+            };
+            kept.tls12_resumption(kind)
+        } else {
+            Resumption::disabled()
+        };
         let name = match options.sni {
             Sni::Name(name) => Some(name.clone()),
             Sni::Dialled | Sni::Off => None,
@@ -98,6 +110,7 @@ impl ClientTls {
             versions: (TlsVersion::V12, TlsVersion::V13),
             // built anew for each connection: there would be nothing to resume
             resume: false,
+            settings: &Settings::default(),
         })
     }
 
@@ -111,7 +124,11 @@ impl ClientTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = server_name(self.name.as_deref().unwrap_or(host))?;
-        self.connector.connect(name, stream).await.map_err(|error| Fault::new(Code::Tls, explain(host, &error)))
+        let (connected, refusal) = Refusal::watch(self.connector.connect(name, stream)).await;
+        connected.map_err(|error| {
+            let text = refusal.map_or_else(|| explain(host, &error), |refusal| refusal.text(host));
+            Fault::new(Code::Tls, text)
+        })
     }
 
     /// With `trust.probe`: whether verification would have succeeded at the latest full handshake; each verdict is
@@ -200,9 +217,9 @@ pub fn explain(host: &str, error: &io::Error) -> Text {
         Some(E::AlertReceived(alert)) => alert_text(host, *alert),
         Some(E::PeerIncompatible(why)) => text!(
             "no common TLS version or cipher with {host} ({why:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
-             ChaCha20) or TLS 1.3",
+             ChaCha20) or TLS 1.3 (see docs/tls.md)",
             "aucune version de TLS ni chiffrement en commun avec {host} ({why:?}) ; il doit proposer TLS 1.2 (ECDHE \
-             avec AES-GCM ou ChaCha20) ou TLS 1.3"
+             avec AES-GCM ou ChaCha20) ou TLS 1.3 (voir docs/tls.fr.md)"
         ),
         Some(other) => {
             text!("TLS handshake with {host} failed: {other}", "échec de la négociation TLS avec {host} : {other}")
@@ -223,9 +240,9 @@ fn alert_text(host: &str, alert: AlertDescription) -> Text {
     match alert {
         A::ProtocolVersion | A::HandshakeFailure | A::InsufficientSecurity => text!(
             "{host} found no common TLS version or cipher ({alert:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
-             ChaCha20) or TLS 1.3, or it wants a certificate of ours (`cert`)",
+             ChaCha20) or TLS 1.3 (see docs/tls.md), or it wants a certificate of ours (`cert`)",
             "{host} n'a trouvé aucune version de TLS ni chiffrement en commun ({alert:?}) ; il doit proposer TLS 1.2 \
-             (ECDHE avec AES-GCM ou ChaCha20) ou TLS 1.3, ou bien il exige un certificat de notre part (`cert`)"
+             (ECDHE avec AES-GCM ou ChaCha20) ou TLS 1.3 (voir docs/tls.fr.md), ou bien il exige un certificat de notre part (`cert`)"
         ),
         A::BadCertificate
         | A::UnsupportedCertificate
@@ -259,145 +276,4 @@ pub(super) fn is_cut(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-
-    use super::super::ca::{Pair, TestCa};
-    use super::super::server::{ServerOptions, ServerTls};
-    use super::*;
-    use crate::config::Check;
-
-    fn trust(check: Check, file: Option<&Path>) -> Trust {
-        Trust { check, ca_file: file.map(Path::to_owned), ..Trust::default() }
-    }
-
-    fn client(trust: &Trust, pair: Option<&Pair>, versions: (TlsVersion, TlsVersion)) -> ClientTls {
-        let (cert, key) = (pair.map(|pair| pair.cert.as_path()), pair.map(|pair| pair.key.as_path()));
-        ClientTls::build(&ClientOptions { trust, cert, key, sni: &Sni::Dialled, versions, resume: true }).unwrap()
-    }
-
-    fn server(trust: &Trust, pair: &Pair, versions: (TlsVersion, TlsVersion), resume: bool) -> ServerTls {
-        ServerTls::build(&ServerOptions { trust, cert: &pair.cert, key: Some(&pair.key), versions, resume }).unwrap()
-    }
-
-    const BOTH: (TlsVersion, TlsVersion) = (TlsVersion::V12, TlsVersion::V13);
-    const OLD: (TlsVersion, TlsVersion) = (TlsVersion::V12, TlsVersion::V12);
-    const NEW: (TlsVersion, TlsVersion) = (TlsVersion::V13, TlsVersion::V13);
-
-    /// Shakes hands and carries one byte each way; whether the session was resumed.
-    async fn meet(client: &ClientTls, server: &ServerTls) -> (Result<bool, Fault>, Result<(), Fault>) {
-        let (near, far) = duplex(64 * 1024);
-        let there = async {
-            let mut stream = server.accept(far, "client").await?;
-            let said = stream.read_u8().await;
-            let _ = stream.write_u8(said.unwrap_or(0)).await;
-            let _ = stream.shutdown().await;
-            Ok(())
-        };
-        let here = async {
-            let mut stream = client.connect(near, "localhost").await?;
-            let answer = async {
-                stream.write_u8(7).await?;
-                stream.flush().await?;
-                stream.read_u8().await
-            };
-            answer.await.map_err(|error| Fault::new(Code::Tls, explain("localhost", &error)))?;
-            let kind = stream.get_ref().1.handshake_kind();
-            Ok(kind == Some(rustls::HandshakeKind::Resumed))
-        };
-        tokio::join!(here, there)
-    }
-
-    #[tokio::test]
-    async fn version_1_certificates_sign_in_both_versions_of_tls() {
-        let dir = tempfile::tempdir().unwrap();
-        let pair = TestCa::new(dir.path()).version_1("localhost");
-        for versions in [OLD, NEW] {
-            let client = client(&trust(Check::Chain, Some(&pair.cert)), None, versions);
-            let server = server(&trust(Check::Off, None), &pair, BOTH, true);
-            assert!(!meet(&client, &server).await.0.unwrap(), "{versions:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_refused_certificate_is_explained_to_the_caller() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = TestCa::new(dir.path());
-        let server = server(&trust(Check::Off, None), &ca.expired("localhost"), BOTH, true);
-        let (here, there) = meet(&client(&trust(Check::Chain, Some(&ca.cert)), None, BOTH), &server).await;
-        let fault = here.unwrap_err();
-        assert_eq!(fault.code, Code::Tls);
-        for word in ["localhost", "2021-01-01", "pin = "] {
-            assert!(fault.text.en.contains(word) && fault.text.fr.contains(word), "{fault}");
-        }
-        assert!(there.unwrap_err().text.en.contains("alert"));
-    }
-
-    #[tokio::test]
-    async fn sessions_are_resumed_unless_the_server_is_told_not_to() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = TestCa::new(dir.path());
-        let pair = ca.good("localhost");
-        for versions in [OLD, NEW] {
-            for resume in [true, false] {
-                let client = client(&trust(Check::Chain, Some(&ca.cert)), None, versions);
-                let server = server(&trust(Check::Off, None), &pair, BOTH, resume);
-                assert!(!meet(&client, &server).await.0.unwrap());
-                assert_eq!(meet(&client, &server).await.0.unwrap(), resume, "{versions:?}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn a_client_certificate_is_asked_for_and_checked() {
-        let dir = tempfile::tempdir().unwrap();
-        let (ca, stranger) = (TestCa::new(dir.path()), TestCa::new(dir.path()));
-        let asking = Trust { require: true, ..trust(Check::Chain, Some(&ca.cert)) };
-        let server = server(&asking, &ca.good("localhost"), BOTH, true);
-        let towards = trust(Check::Chain, Some(&ca.cert));
-        let (good, bad) = (ca.good("me.test"), stranger.good("me.test"));
-        assert!(meet(&client(&towards, Some(&good), BOTH), &server).await.0.is_ok());
-        let (here, there) = meet(&client(&towards, Some(&bad), BOTH), &server).await;
-        assert!(here.unwrap_err().text.en.contains("our certificate"));
-        assert!(there.unwrap_err().text.en.contains("refused"));
-        let (here, there) = meet(&client(&towards, None, BOTH), &server).await;
-        assert!(here.is_err());
-        assert!(there.unwrap_err().text.en.contains("presented no certificate"));
-    }
-
-    #[tokio::test]
-    async fn plain_text_a_missing_version_and_a_cut_are_told_apart() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = TestCa::new(dir.path());
-        let towards = trust(Check::Chain, Some(&ca.cert));
-        for (says, word) in [("+OK POP3 ready\r\n", "does not speak TLS"), ("", "closed the connection")] {
-            let (near, mut far) = duplex(64 * 1024);
-            far.write_all(says.as_bytes()).await.unwrap();
-            far.shutdown().await.unwrap();
-            let fault = client(&towards, None, BOTH).connect(near, "mail.test").await.unwrap_err();
-            assert!(fault.text.en.contains(word) && fault.text.en.contains("mail.test"), "{fault}");
-        }
-        let server = server(&trust(Check::Off, None), &ca.good("localhost"), OLD, true);
-        let (here, there) = meet(&client(&towards, None, NEW), &server).await;
-        assert!(here.unwrap_err().text.en.contains("no common TLS version"));
-        assert!(there.unwrap_err().text.en.contains("no common TLS version"));
-    }
-
-    #[tokio::test]
-    async fn a_probe_accepts_and_says_what_verification_would_have_said() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = TestCa::new(dir.path());
-        let probing = Trust { probe: true, ..trust(Check::Off, Some(&ca.cert)) };
-        for (pair, expected) in [(ca.good("localhost"), true), (ca.good("other.test"), false)] {
-            let client = client(&probing, None, BOTH);
-            assert!(client.take_verdict().is_none());
-            let server = server(&trust(Check::Off, None), &pair, BOTH, true);
-            assert!(meet(&client, &server).await.0.is_ok());
-            assert_eq!(client.take_verdict().unwrap().is_ok(), expected);
-            assert!(client.take_verdict().is_none());
-        }
-    }
 }

@@ -6,23 +6,30 @@
 
 mod adullact;
 mod bearer;
+mod certificates;
 mod deliver;
 mod disks;
+#[cfg(unix)]
+mod exec;
 mod fetch;
 mod graph;
 mod imap;
 mod ledger;
+mod lifecycle;
 mod mails;
 mod memory;
 mod microsoft;
 mod oauth;
 mod pop3;
 mod probe;
+mod protocol;
 mod proxy;
 mod rough;
 mod schedule;
 mod seeing;
 mod service;
+#[cfg(unix)]
+mod sockets;
 mod support;
 mod tunnel;
 mod wiki;
