@@ -6,6 +6,7 @@
 
 mod adullact;
 mod bearer;
+mod certificates;
 mod deliver;
 mod disks;
 #[cfg(unix)]
@@ -27,6 +28,8 @@ mod rough;
 mod schedule;
 mod seeing;
 mod service;
+#[cfg(unix)]
+mod sockets;
 mod support;
 mod tunnel;
 mod wiki;
