@@ -16,6 +16,7 @@ mod mails;
 mod memory;
 mod microsoft;
 mod oauth;
+mod parity;
 mod pop3;
 mod probe;
 mod proxy;

@@ -1,0 +1,408 @@
+//! One row with one of the two programs: its folder, its configuration, its process, and what was seen of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, SanType};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::log;
+use crate::support::ca::{Pair, TestCa, host_params};
+use crate::support::peers::{self, Conn, PATIENCE, Target};
+use crate::support::service::{Lines, until};
+
+/// Whose behaviour is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// The program that is the anchor.
+    Stunnel,
+    /// Ours, under the anchor's name.
+    Pertuis,
+}
+
+/// A folder, a configuration and a process; answers by name what was observed, in the order in which it was.
+pub(super) struct Bench {
+    subject: Subject,
+    template: &'static str,
+    dir: tempfile::TempDir,
+    words: BTreeMap<String, String>,
+    child: Option<Child>,
+    heard: Lines,
+    hearing: Option<JoinHandle<()>>,
+    /// A process that left the foreground, known from its pid file or its listening port.
+    daemon: Option<Pid>,
+    pub(super) seen: Vec<(String, String)>,
+}
+
+impl Bench {
+    pub(super) fn new(subject: Subject, template: &'static str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // whoever `setuid` names has to come in
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let mut words = Files::get().words.clone();
+        words.insert("dir".to_owned(), dir.path().display().to_string());
+        Self {
+            subject,
+            template,
+            dir,
+            words,
+            child: None,
+            heard: Lines::default(),
+            hearing: None,
+            daemon: None,
+            seen: Vec::new(),
+        }
+    }
+
+    // ---- the configuration ----
+
+    /// Gives a placeholder its value.
+    pub(super) fn set(&mut self, name: &str, value: impl ToString) {
+        self.words.insert(name.to_owned(), value.to_string());
+    }
+
+    /// A listening peer, its address under `name`.
+    pub(super) fn target(&mut self, name: &str) -> Target {
+        let target = Target::new();
+        self.set(name, target.at());
+        target
+    }
+
+    /// The address that a placeholder stands for; a new name gets a free port.
+    pub(super) fn at(&mut self, name: &str) -> SocketAddr {
+        self.word(name).parse().unwrap()
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(super) fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path(name)).ok()
+    }
+
+    fn word(&mut self, name: &str) -> String {
+        if let Some(known) = self.words.get(name) {
+            return known.clone();
+        }
+        if let Some(address) = name.strip_suffix(".port") {
+            return self.at(address).port().to_string();
+        }
+        let fresh = format!("127.0.0.1:{}", peers::free_port());
+        self.words.insert(name.to_owned(), fresh.clone());
+        fresh
+    }
+
+    /// Puts in what `{…}` stands for.
+    pub(super) fn expand(&mut self, template: &str) -> String {
+        let mut text = String::new();
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').unwrap();
+            text += before;
+            text += &self.word(name);
+            rest = after;
+        }
+        text + rest
+    }
+
+    /// Writes another configuration into the same file.
+    pub(super) fn rewrite(&mut self, template: &str) {
+        let text = self.expand(template);
+        self.write("stunnel.conf", &text);
+    }
+
+    // ---- the process ----
+
+    /// Starts the program and waits until every `accept` of the template is open.
+    pub(super) fn start(&mut self) {
+        self.launch();
+        let mut wanted = Vec::new();
+        for line in self.template.lines().filter_map(|line| line.trim().strip_prefix("accept")) {
+            let (_, value) = line.split_once('=').unwrap();
+            wanted.extend(self.expand(value.trim()).parse::<SocketAddr>());
+        }
+        until("the ports of the tunnel", || {
+            let open = wanted.iter().all(|at| is_listening(at.port()));
+            let ended = !open && self.ended();
+            assert!(!ended, "{:?} did not start: {}", self.subject, self.heard.all());
+            open.then_some(())
+        });
+    }
+
+    /// Starts the program without waiting for anything.
+    pub(super) fn launch(&mut self) {
+        let text = self.expand(self.template);
+        self.write("stunnel.conf", &text);
+        let mut command = self.command();
+        command.arg(self.path("stunnel.conf")).stdin(Stdio::null());
+        self.spawn(command);
+    }
+
+    /// The program under its name, its words in English, in its folder.
+    pub(super) fn command(&self) -> Command {
+        let mut command = match self.subject {
+            Subject::Stunnel => Command::new("stunnel4"),
+            Subject::Pertuis => Command::new(&Files::get().pertuis),
+        };
+        command.arg0("stunnel4").env("LC_ALL", "C").current_dir(self.dir.path()).stdout(Stdio::null());
+        command
+    }
+
+    pub(super) fn spawn(&mut self, mut command: Command) {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("stunnel4 is needed");
+        self.hearing = Some(self.heard.and(child.stderr.take().unwrap()));
+        self.child = Some(child);
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.daemon.unwrap_or_else(|| Pid::from_child(self.child.as_ref().unwrap()))
+    }
+
+    /// The process that wrote this pid file is the one that gets signals from now on.
+    pub(super) fn follow_pid_file(&mut self, name: &str) {
+        let path = self.path(name);
+        let number = until("the pid file", || fs::read_to_string(&path).ok()?.trim().parse().ok());
+        self.daemon = Pid::from_raw(number);
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> bool {
+        // a parent that left a daemon behind is no end
+        self.child.as_mut().unwrap().try_wait().unwrap().is_some_and(|status| !status.success())
+    }
+
+    /// Waits for the end of what was started: its exit code.
+    pub(super) fn exit(&mut self) -> String {
+        let child = self.child.as_mut().unwrap();
+        let status = until("the end of the program", || child.try_wait().unwrap());
+        status.code().map_or_else(|| status.to_string(), |code| code.to_string())
+    }
+
+    /// TERM, and the exit code.
+    pub(super) fn stop(&mut self) -> String {
+        self.signal(Signal::TERM);
+        self.exit()
+    }
+
+    pub(super) fn is_open(&mut self, name: &str) -> bool {
+        is_listening(self.at(name).port())
+    }
+
+    pub(super) fn wait_closed(&mut self, name: &str) {
+        let port = self.at(name).port();
+        until("the port to close", || (!is_listening(port)).then_some(()));
+    }
+
+    pub(super) fn wait_open(&mut self, name: &str) {
+        let port = self.at(name).port();
+        until("the port to open", || is_listening(port).then_some(()));
+    }
+
+    /// A connection to an `accept` address.
+    pub(super) fn connect(&mut self, name: &str) -> Conn {
+        Conn::to(self.at(name)).unwrap_or_else(|error| panic!("{:?}: {name}: {error}", self.subject))
+    }
+
+    // ---- what was seen ----
+
+    /// The end of a row: every connection has come to its end, the program too; then its log is whole.
+    pub(super) fn settle(&mut self) {
+        let deadline = Instant::now() + SETTLING;
+        let count = |log: &str, words: &str| log.lines().filter(|line| line.contains(words)).count();
+        let is_quiet = |log: &str| count(log, " accepted connection from ") <= count(log, " byte(s) sent to TLS, ");
+        while !is_quiet(&self.log()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let is_running = self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none());
+        if is_running {
+            let code = self.stop();
+            self.see("exit code", code);
+        } else if let Some(daemon) = self.daemon.take() {
+            kill_process(daemon, Signal::TERM).unwrap_or_default();
+            until("the end of the daemon", || rustix::process::test_kill_process(daemon).is_err().then_some(()));
+        }
+        if let Some(hearing) = self.hearing.take() {
+            hearing.join().unwrap();
+        }
+        let log = self.telling();
+        self.see("log", log);
+    }
+
+    /// Notes what both programs must agree on.
+    pub(super) fn see(&mut self, what: &str, value: impl ToString) {
+        self.seen.push((what.to_owned(), value.to_string()));
+    }
+
+    /// Notes how long something took, when it lies in the given range of milliseconds.
+    pub(super) fn see_time(&mut self, what: &str, since: Instant, range: std::ops::Range<u128>) {
+        let took = since.elapsed().as_millis();
+        let value = if range.contains(&took) { format!("within {range:?}") } else { format!("{took} ms") };
+        self.see(what, value);
+    }
+
+    /// Waits for a line on standard error or in the file `log`.
+    pub(super) fn wait_log(&self, words: &str) {
+        self.wait_log_n(words, 1);
+    }
+
+    pub(super) fn wait_log_n(&self, words: &str, count: usize) {
+        let found = || self.log().lines().filter(|line| line.contains(words)).count() >= count;
+        let deadline = Instant::now() + PATIENCE;
+        while !found() {
+            assert!(Instant::now() < deadline, "{:?}: no `{words}` in\n{}", self.subject, self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Everything it wrote, on standard error or else into the file `log`.
+    pub(super) fn log(&self) -> String {
+        let heard = self.heard.all();
+        if heard.is_empty() { self.read("log").unwrap_or_default() } else { heard }
+    }
+
+    /// Standard error alone.
+    pub(super) fn stderr(&self) -> String {
+        self.heard.all()
+    }
+
+    /// The lines that scripts look for, with names in place of ports.
+    pub(super) fn telling(&self) -> String {
+        log::telling(&self.log(), &self.names())
+    }
+
+    /// What stands for a placeholder, the longest first.
+    pub(super) fn names(&self) -> Vec<(String, String)> {
+        let is_name = |word: &str| word.contains('/') || word.contains(':') || word == "127.0.0.1";
+        let words = self.words.iter().filter(|(_, word)| is_name(word));
+        let mut names: Vec<_> = words.map(|(name, word)| (word.clone(), format!("{{{name}}}"))).collect();
+        names.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        names
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(daemon) = self.daemon {
+            let _ = kill_process(daemon, Signal::KILL);
+        }
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Whether anybody listens on a port, without a connection that would be seen.
+pub(super) fn is_listening(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        fs::read_to_string(table).unwrap_or_default().lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+            state == LISTEN && local.ends_with(&format!(":{port:04X}"))
+        })
+    })
+}
+
+/// What all rows share and none changes: certificates, and our program under the other one's name.
+pub(super) struct Files {
+    _dir: tempfile::TempDir,
+    pub(super) pertuis: PathBuf,
+    pub(super) ca: TestCa,
+    /// For `localhost`, `127.0.0.1` and `*.example.test`.
+    pub(super) good: Pair,
+    /// For a client; its common name is `client`.
+    pub(super) client: Pair,
+    /// Of a CA that nobody lists.
+    pub(super) stranger: Pair,
+    pub(super) expired: Pair,
+    pub(super) self_signed: Pair,
+    pub(super) name_only: Pair,
+    words: BTreeMap<String, String>,
+}
+
+impl Files {
+    pub(super) fn get() -> &'static Self {
+        static FILES: OnceLock<Files> = OnceLock::new();
+        FILES.get_or_init(Self::make)
+    }
+
+    fn make() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let pertuis = dir.path().join("stunnel4");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_pertuis"), &pertuis).unwrap();
+        let ca = TestCa::new(dir.path());
+        let (good, client) = (ca.issue(&server_params()), ca.good("client"));
+        let stranger = TestCa::new(dir.path()).issue(&server_params());
+        let (expired, self_signed, name_only) =
+            (ca.expired("localhost"), ca.self_signed("localhost"), ca.common_name_only("localhost"));
+        let renewed = ca.renewed(&good, "localhost");
+        let path = |path: &Path| path.display().to_string();
+        let mut words = BTreeMap::from([("ca".to_owned(), path(&ca.cert))]);
+        let pairs = [
+            ("cert", "key", &good),
+            ("client.cert", "client.key", &client),
+            ("stranger.cert", "stranger.key", &stranger),
+            ("self.cert", "self.key", &self_signed),
+            ("renewed.cert", "renewed.key", &renewed),
+        ];
+        for (cert, key, pair) in pairs {
+            words.insert(cert.to_owned(), path(&pair.cert));
+            words.insert(key.to_owned(), path(&pair.key));
+        }
+        words.insert("hashed".to_owned(), path(&hashed(dir.path(), &ca.cert)));
+        words.insert("both".to_owned(), path(&both(dir.path(), &good)));
+        words.insert("head".to_owned(), HEAD.to_owned());
+        words.insert("at".to_owned(), "127.0.0.1".to_owned());
+        Self { _dir: dir, pertuis, ca, good, client, stranger, expired, self_signed, name_only, words }
+    }
+}
+
+fn server_params() -> CertificateParams {
+    let mut params = host_params("localhost");
+    params.subject_alt_names.push(SanType::IpAddress([127, 0, 0, 1].into()));
+    params.subject_alt_names.push(SanType::DnsName("*.example.test".try_into().unwrap()));
+    params
+}
+
+/// A folder as `c_rehash` makes it.
+fn hashed(dir: &Path, ca: &Path) -> PathBuf {
+    let folder = dir.join("hashed");
+    fs::create_dir(&folder).unwrap();
+    let hash = Command::new("openssl").args(["x509", "-noout", "-hash", "-in"]).arg(ca).output().expect("openssl");
+    let name = format!("{}.0", String::from_utf8_lossy(&hash.stdout).trim());
+    fs::copy(ca, folder.join(name)).unwrap();
+    folder
+}
+
+/// Certificate and key in one file, as `cert` alone wants it.
+fn both(dir: &Path, pair: &Pair) -> PathBuf {
+    let path = dir.join("both.pem");
+    let text = fs::read_to_string(&pair.key).unwrap() + &fs::read_to_string(&pair.cert).unwrap();
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path
+}
+
+/// How most rows begin; each option of it has a row of its own.
+const HEAD: &str = "foreground = yes\nsyslog = no\npid =\ndebug = info\n";
+
+/// How long the ends of connections may take to reach the log.
+const SETTLING: Duration = Duration::from_secs(3);

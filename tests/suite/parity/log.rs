@@ -1,0 +1,106 @@
+//! The lines of a log that scripts and watchdogs look for, made comparable.
+//!
+//! Not the whole log: what else a program says is its own business.
+
+use std::collections::BTreeMap;
+
+/// The telling lines, grouped by connection (their order between connections is chance), without times, with
+/// `names` in place of addresses.
+pub(super) fn telling(log: &str, names: &[(String, String)]) -> String {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in log.lines() {
+        let Some((id, text)) = parts(line) else { continue };
+        if TELLING.iter().any(|words| text.contains(words)) {
+            groups.entry(id).or_default().push(normal(&text, names));
+        }
+    }
+    groups.iter().flat_map(|(id, lines)| lines.iter().map(move |line| format!("[{id}] {line}"))).collect::<Vec<_>>().join("\n")
+}
+
+/// `(id, "LOGn: text")` of a line in stunnel's format; what is printed before a log exists is `[!] text`.
+pub(super) fn parts(line: &str) -> Option<(String, String)> {
+    let start = line.find("LOG")?;
+    let (head, text) = line[start..].split_once("]: ")?;
+    let (level, id) = head.split_once('[')?;
+    Some((id.to_owned(), format!("{level}: {text}")))
+}
+
+/// Without what differs from run to run: addresses, descriptors.
+pub(super) fn normal(text: &str, names: &[(String, String)]) -> String {
+    let mut text = text.to_owned();
+    for (word, name) in names {
+        text = text.replace(word.as_str(), name);
+    }
+    if let Some(start) = text.find("(FD=") {
+        let end = text[start..].find(") ").map_or(text.len(), |end| start + end + 2);
+        text.replace_range(start..end, "");
+    }
+    without_ports(&text)
+}
+
+/// `127.0.0.1:51444` becomes `127.0.0.1:N`.
+fn without_ports(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(found) = rest.find("{at}:") {
+        let digits = rest[found + 5..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - found - 5);
+        out += &rest[..found];
+        out += "{at}:N";
+        rest = &rest[found + 5 + digits..];
+    }
+    out + rest
+}
+
+/// What makes a line one that scripts look for (and what a reader of the log follows a connection by).
+const TELLING: &[&str] = &[
+    "bound to",
+    "Accepting new connections",
+    "accepted connection from",
+    "s_connect: connected",
+    "connected remote server from",
+    "Connection closed",
+    "Connection reset",
+    "TLS accepted: ",
+    "TLS connected: ",
+    "Redirecting connection",
+    "TIMEOUTidle exceeded",
+    "TIMEOUTclose exceeded",
+    "TIMEOUTconnect exceeded",
+    "TIMEOUTbusy exceeded",
+    "Configuration failed",
+    "Failed to reload",
+    "Binding service",
+    "needs authentication",
+    "Log file reopened",
+    "Terminated",
+    "terminating",
+    "Active connection",
+    "active connection(s)",
+    "No more addresses to connect",
+    "Certificate accepted at depth=0",
+    "Rejected by CERT",
+    "Peer certificate",
+    "SNI: sending servername",
+    "without subject checks",
+    "Switched to service",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_connection_stay_together_and_lose_what_is_chance() {
+        let names = [("127.0.0.1:20001".to_owned(), "{front}".to_owned()), ("127.0.0.1".to_owned(), "{at}".to_owned())];
+        let log = "2026.11.26 11:00:52 LOG6[ui]: Service [c] (FD=9) bound to 127.0.0.1:20001\n\
+                   2026.11.26 11:00:53 LOG5[1]: Connection closed: 1 byte(s) sent to TLS, 0 byte(s) sent to socket\n\
+                   2026.11.26 11:00:53 LOG5[0]: Service [c] accepted connection from 127.0.0.1:44770\n\
+                   2026.11.26 11:00:53 LOG7[0]: of no interest\n";
+        assert_eq!(
+            telling(log, &names),
+            "[0] LOG5: Service [c] accepted connection from {at}:N\n\
+             [1] LOG5: Connection closed: 1 byte(s) sent to TLS, 0 byte(s) sent to socket\n\
+             [ui] LOG6: Service [c] bound to {front}"
+        );
+    }
+}
