@@ -8,6 +8,7 @@ mod adullact;
 mod bearer;
 mod deliver;
 mod disks;
+mod endurance;
 mod fetch;
 mod graph;
 mod imap;

@@ -10,8 +10,15 @@ use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, SanType};
-use rustix::process::{Pid, Signal, kill_process};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustix::process::{
+    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
+};
 
 use super::log;
 use crate::support::ca::{Pair, TestCa, host_params};
@@ -38,6 +45,7 @@ pub(super) struct Bench {
     hearing: Option<JoinHandle<()>>,
     /// A process that left the foreground, known from its pid file or its listening port.
     daemon: Option<Pid>,
+    hidden: Vec<&'static str>,
     pub(super) seen: Vec<(String, String)>,
 }
 
@@ -57,6 +65,7 @@ impl Bench {
             heard: Lines::default(),
             hearing: None,
             daemon: None,
+            hidden: Vec::new(),
             seen: Vec::new(),
         }
     }
@@ -87,6 +96,28 @@ impl Bench {
     pub(super) fn write(&self, name: &str, text: &str) {
         fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
         fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A file with placeholders.
+    pub(super) fn write_expanded(&mut self, name: &str, template: &str) {
+        let text = self.expand(template);
+        self.write(name, &text);
+    }
+
+    /// A line of what the kernel says about the process.
+    pub(super) fn status(&self, field: &str) -> String {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default().trim().to_owned()
+    }
+
+    /// The text of the row.
+    pub(super) fn config(&self) -> &'static str {
+        self.template
+    }
+
+    /// These placeholders look alike in the log.
+    pub(super) fn hide_names(&mut self, names: &[&'static str]) {
+        self.hidden.extend(names);
     }
 
     pub(super) fn read(&self, name: &str) -> Option<String> {
@@ -182,6 +213,25 @@ impl Bench {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// A socket of the program itself: what `is` it.
+    pub(super) fn socket(&self, is: impl Fn(&socket2::Socket) -> bool) -> socket2::Socket {
+        let pid = self.pid();
+        let handle = pidfd_open(pid, PidfdFlags::empty()).unwrap();
+        let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let link = fs::read_link(entry.path()).unwrap_or_default();
+            if !link.to_string_lossy().starts_with("socket:") {
+                continue;
+            }
+            let number = entry.file_name().to_string_lossy().parse().unwrap();
+            let socket = socket2::Socket::from(pidfd_getfd(&handle, number, PidfdGetfdFlags::empty()).unwrap());
+            if is(&socket) {
+                return socket;
+            }
+        }
+        panic!("{:?} has no such socket", self.subject);
+    }
+
     fn ended(&mut self) -> bool {
         // a parent that left a daemon behind is no end
         self.child.as_mut().unwrap().try_wait().unwrap().is_some_and(|status| !status.success())
@@ -200,8 +250,10 @@ impl Bench {
         self.exit()
     }
 
-    pub(super) fn is_open(&mut self, name: &str) -> bool {
-        is_listening(self.at(name).port())
+    /// Notes whether a port is open.
+    pub(super) fn see_open(&mut self, what: &str, name: &str) {
+        let open = is_listening(self.at(name).port());
+        self.see(what, open);
     }
 
     pub(super) fn wait_closed(&mut self, name: &str) {
@@ -246,7 +298,9 @@ impl Bench {
 
     /// Notes what both programs must agree on.
     pub(super) fn see(&mut self, what: &str, value: impl ToString) {
-        self.seen.push((what.to_owned(), value.to_string()));
+        let again = self.seen.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c == '#' || c.is_ascii_digit()) == what).count();
+        let what = if again == 0 { what.to_owned() } else { format!("{what}#{}", again + 1) };
+        self.seen.push((what, value.to_string()));
     }
 
     /// Notes how long something took, when it lies in the given range of milliseconds.
@@ -270,14 +324,21 @@ impl Bench {
         }
     }
 
-    /// Everything it wrote, on standard error or else into the file `log`.
+    /// The file `log` where there is one, else standard error.
     pub(super) fn log(&self) -> String {
-        let heard = self.heard.all();
-        if heard.is_empty() { self.read("log").unwrap_or_default() } else { heard }
+        self.read("log").unwrap_or_else(|| self.heard.all())
     }
 
     /// Standard error alone.
     pub(super) fn stderr(&self) -> String {
+        self.heard.all()
+    }
+
+    /// The same once the program has ended.
+    pub(super) fn whole_stderr(&mut self) -> String {
+        if let Some(hearing) = self.hearing.take() {
+            hearing.join().unwrap();
+        }
         self.heard.all()
     }
 
@@ -290,7 +351,8 @@ impl Bench {
     pub(super) fn names(&self) -> Vec<(String, String)> {
         let is_name = |word: &str| word.contains('/') || word.contains(':') || word == "127.0.0.1";
         let words = self.words.iter().filter(|(_, word)| is_name(word));
-        let mut names: Vec<_> = words.map(|(name, word)| (word.clone(), format!("{{{name}}}"))).collect();
+        let shown = |name: &str| if self.hidden.contains(&name) { "{one of them}".to_owned() } else { format!("{{{name}}}") };
+        let mut names: Vec<_> = words.map(|(name, word)| (word.clone(), shown(name))).collect();
         names.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
         names
     }
@@ -334,6 +396,8 @@ pub(super) struct Files {
     pub(super) expired: Pair,
     pub(super) self_signed: Pair,
     pub(super) name_only: Pair,
+    /// `good` once more with the same key.
+    pub(super) renewed: Pair,
     words: BTreeMap<String, String>,
 }
 
@@ -352,7 +416,7 @@ impl Files {
         let (good, client) = (ca.issue(&server_params()), ca.good("client"));
         let stranger = TestCa::new(dir.path()).issue(&server_params());
         let (expired, self_signed, name_only) =
-            (ca.expired("localhost"), ca.self_signed("localhost"), ca.common_name_only("localhost"));
+            (ca.expired("localhost"), ca.self_signed("self.test"), ca.common_name_only("localhost"));
         let renewed = ca.renewed(&good, "localhost");
         let path = |path: &Path| path.display().to_string();
         let mut words = BTreeMap::from([("ca".to_owned(), path(&ca.cert))]);
@@ -367,11 +431,15 @@ impl Files {
             words.insert(cert.to_owned(), path(&pair.cert));
             words.insert(key.to_owned(), path(&pair.key));
         }
+        words.insert("crl".to_owned(), path(&revoked(dir.path(), &ca, &client)));
+        let listed = [&ca.cert, &good.cert, &self_signed.cert].map(|path| fs::read_to_string(path).unwrap()).concat();
+        fs::write(dir.path().join("listed.pem"), listed).unwrap();
+        words.insert("listed".to_owned(), path(&dir.path().join("listed.pem")));
         words.insert("hashed".to_owned(), path(&hashed(dir.path(), &ca.cert)));
         words.insert("both".to_owned(), path(&both(dir.path(), &good)));
         words.insert("head".to_owned(), HEAD.to_owned());
         words.insert("at".to_owned(), "127.0.0.1".to_owned());
-        Self { _dir: dir, pertuis, ca, good, client, stranger, expired, self_signed, name_only, words }
+        Self { _dir: dir, pertuis, ca, good, client, stranger, expired, self_signed, name_only, renewed, words }
     }
 }
 
@@ -390,6 +458,35 @@ fn hashed(dir: &Path, ca: &Path) -> PathBuf {
     let name = format!("{}.0", String::from_utf8_lossy(&hash.stdout).trim());
     fs::copy(ca, folder.join(name)).unwrap();
     folder
+}
+
+/// A list of the CA that revokes one certificate.
+fn revoked(dir: &Path, ca: &TestCa, pair: &Pair) -> PathBuf {
+    let key = KeyPair::from_pem(&fs::read_to_string(ca.cert.with_extension("key")).unwrap()).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, ca.name.as_str());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let der = CertificateDer::from_pem_file(&pair.cert).unwrap();
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).unwrap();
+    let one = RevokedCertParams {
+        serial_number: SerialNumber::from_slice(certificate.raw_serial()),
+        revocation_time: date_time_ymd(2021, 1, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let list = CertificateRevocationListParams {
+        this_update: date_time_ymd(2021, 1, 1),
+        next_update: date_time_ymd(2090, 1, 1),
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: vec![one],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let path = dir.join("crl.pem");
+    fs::write(&path, list.signed_by(&Issuer::new(params, key)).unwrap().pem().unwrap()).unwrap();
+    path
 }
 
 /// Certificate and key in one file, as `cert` alone wants it.

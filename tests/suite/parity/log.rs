@@ -11,6 +11,7 @@ pub(super) fn telling(log: &str, names: &[(String, String)]) -> String {
     for line in log.lines() {
         let Some((id, text)) = parts(line) else { continue };
         if TELLING.iter().any(|words| text.contains(words)) {
+            let id = if id == "ui" || id.bytes().all(|byte| byte.is_ascii_digit()) { id } else { "a name".to_owned() };
             groups.entry(id).or_default().push(normal(&text, names));
         }
     }
@@ -22,6 +23,8 @@ pub(super) fn parts(line: &str) -> Option<(String, String)> {
     let start = line.find("LOG")?;
     let (head, text) = line[start..].split_once("]: ")?;
     let (level, id) = head.split_once('[')?;
+    // a daemon of stunnel 5.68 calls its main thread by another name
+    let id = if id == "main" { "ui" } else { id };
     Some((id.to_owned(), format!("{level}: {text}")))
 }
 
@@ -34,6 +37,10 @@ pub(super) fn normal(text: &str, names: &[(String, String)]) -> String {
     if let Some(start) = text.find("(FD=") {
         let end = text[start..].find(") ").map_or(text.len(), |end| start + end + 2);
         text.replace_range(start..end, "");
+    }
+    // where in stunnel's code a time ran out
+    for place in ["transfer: s_poll_wait: ", "ssl_start: s_poll_wait: "] {
+        text = text.replace(place, "");
     }
     without_ports(&text)
 }

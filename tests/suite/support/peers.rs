@@ -39,27 +39,6 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// Sends everything back, for any number of connections; ends its half when the other side has ended its own.
-pub(crate) fn echo() -> SocketAddr {
-    serve(|stream| {
-        let _ = io::copy(&mut &stream, &mut &stream);
-        let _ = stream.shutdown(Shutdown::Write);
-    })
-}
-
-/// A plain server for any number of connections, each a thread.
-pub(crate) fn serve(work: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let work = work.clone();
-            std::thread::spawn(move || work(stream));
-        }
-    });
-    address
-}
-
 /// A listening socket; connections are taken when the test wants one.
 pub(crate) struct Target {
     listener: TcpListener,
@@ -125,14 +104,21 @@ pub(crate) enum Ending {
     Broken,
 }
 
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
 impl Conn {
     pub(crate) fn to(at: SocketAddr) -> io::Result<Self> {
         TcpStream::connect_timeout(&at, PATIENCE).map(Self::of)
     }
 
-    fn of(socket: TcpStream) -> Self {
+    pub(crate) fn of(socket: TcpStream) -> Self {
         socket.set_nonblocking(false).unwrap();
-        socket.set_nodelay(true).unwrap();
+        // a connection that is aborted already is no reason to fail here
+        let _ = socket.set_nodelay(true);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         Self { socket, tls: None, asked: None }
@@ -400,9 +386,12 @@ impl Client {
         Self::new(rustls::ALL_VERSIONS, None)
     }
 
-    /// What tokio's connector wants.
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.config)
+    /// The first message of a handshake, byte by byte.
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        let name = ServerName::try_from("localhost").unwrap();
+        let (mut tls, mut bytes) = (ClientConnection::new(Arc::clone(&self.config), name).unwrap(), Vec::new());
+        tls.write_tls(&mut bytes).unwrap();
+        bytes
     }
 }
 
