@@ -5,8 +5,13 @@
 //! counts in them. No `tracing`: it has five levels, wants a global subscriber, and would also carry what
 //! libraries trace, passwords included.
 
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::model::{Fault, ServiceName};
 use crate::text;
@@ -67,7 +72,7 @@ pub struct Event {
     /// The section it concerns.
     pub service: Option<ServiceName>,
     /// The connection of a tunnel it concerns.
-    pub connection: Option<u64>,
+    pub connection: Option<ConnectionId>,
     /// The sentence.
     pub text: Text,
     /// What a launcher's cycle came to, where this event ends one.
@@ -115,11 +120,58 @@ impl Event {
         self
     }
 
-    /// The same event, of a connection.
+    /// The same event, of a connection: a number, or what [`ConnectionId`] else may be.
     #[must_use]
-    pub fn on(mut self, connection: u64) -> Self {
-        self.connection = Some(connection);
+    pub fn on(mut self, connection: impl Into<ConnectionId>) -> Self {
+        self.connection = Some(connection.into());
         self
+    }
+}
+
+/// What stands between the brackets of a log line (`LOG5[ID]: …`): which connection it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionId {
+    /// `logId = sequential`: the number of the connection, from 0; a number in JSON.
+    Number(u64),
+    /// `logId = unique`, or a program that was started again (`0_1`): a string in JSON.
+    Name(Arc<str>),
+}
+
+impl ConnectionId {
+    /// A name that no other connection has, on whatever machine: 128 bits in the 22 characters of base64 (RFC 4648, 5).
+    /// Good for telling lines apart, no secret.
+    pub fn unique() -> Self {
+        // each state has keys of its own, which begin with the system's randomness
+        let half = || RandomState::new().hash_one(SystemTime::now()).to_be_bytes();
+        let bytes = [half(), half()].concat();
+        Self::Name(URL_SAFE_NO_PAD.encode(bytes).into())
+    }
+
+    /// The same one at its next turn, as stunnel writes it for `retry`: `0_1`, `0_2`.
+    #[must_use]
+    pub fn turn(&self, turn: u64) -> Self {
+        Self::Name(format!("{self}_{turn}").into())
+    }
+}
+
+impl From<u64> for ConnectionId {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&ConnectionId> for ConnectionId {
+    fn from(id: &ConnectionId) -> Self {
+        id.clone()
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
     }
 }
 
@@ -178,8 +230,26 @@ impl Events {
     }
 }
 
-impl std::fmt::Debug for Events {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Events")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unique_name_is_short_printable_and_never_returns() {
+        let names: std::collections::HashSet<String> = (0..1000).map(|_| ConnectionId::unique().to_string()).collect();
+        assert_eq!(names.len(), 1000);
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        assert!(names.iter().all(|name| name.len() == 22 && name.chars().all(plain)));
+    }
+
+    #[test]
+    fn a_turn_of_a_program_is_told_by_its_number() {
+        assert_eq!(ConnectionId::from(0).turn(1).to_string(), "0_1");
     }
 }

@@ -95,6 +95,11 @@ fn pes_keep_their_properties() {
     replay("helios", properties::helios);
 }
 
+#[test]
+fn talks_around_the_tls_of_tunnels_keep_their_properties() {
+    replay("tunnel_protocol", properties::tunnel_protocol);
+}
+
 /// Every seed as it stands, and cut short: most parsers fail at an end that they did not expect.
 fn replay(target: &str, property: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/seeds").join(target);

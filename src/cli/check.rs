@@ -2,31 +2,41 @@
 //!
 //! The same questions that `run` asks before it starts, and nothing more: nothing is bound, fetched or written.
 
+use std::collections::HashSet;
 use std::io;
+
+use jiff::Timestamp;
 
 use super::{Console, DONE, FAILED, Source, collect};
 use crate::config::Config;
-use crate::event::{Event, Level};
-use crate::supervisor;
+use crate::event::Level;
+use crate::supervisor::{self, Moment, expiry};
 use crate::text;
 
 /// Runs the command.
 pub(super) fn run(source: &Source, explain: bool, console: &mut Console<'_>) -> io::Result<u8> {
     let Some(config) = source.load_for(console)? else { return Ok(FAILED) };
     let (events, warnings) = collect();
-    let prepared = match supervisor::prepare(config.clone(), &events) {
+    let prepared = match supervisor::prepare(config.clone(), &events, Moment::Start) {
         Ok(prepared) => prepared,
         Err(mistakes) => return console.remarks(&mistakes).map(|()| FAILED),
     };
-    let (file, tunnels, launchers) = (source.path.display(), config.tunnels.len(), config.launchers.len());
+    let (file, launchers) = (source.path.display(), config.launchers.len());
+    let tunnels = config.tunnels.len() + usize::from(config.inetd.is_some());
     // read by scripts: never translated, no singular
     writeln!(console.out, "{file}: ok, {tunnels} tunnels, {launchers} launchers")?;
     if explain {
         print_values(&config, console)?;
     }
     console.remarks(prepared.warnings())?;
-    let warnings: Vec<Event> = warnings.try_iter().filter(|event| event.level <= Level::Warning).collect();
-    warnings.iter().try_for_each(|event| writeln!(console.err, "{}", event.text.get(console.lang)))?;
+    let mut told = HashSet::new();
+    for event in warnings.try_iter().filter(|event| event.level <= Level::Warning) {
+        // two sections that share a file share its oddities
+        if told.insert(event.text.en.to_string()) {
+            writeln!(console.err, "{}", event.text.get(console.lang))?;
+        }
+    }
+    console.remarks(&expiry::remarks(prepared.own_certificates(), Timestamp::now()))?;
     Ok(DONE)
 }
 

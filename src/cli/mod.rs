@@ -9,6 +9,7 @@ pub mod decode;
 mod documents;
 pub mod fetch;
 pub mod filter;
+mod inetd;
 pub mod ledger;
 pub mod login;
 mod progress;
@@ -22,10 +23,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use crate::config::{self, Config, Overrides, Rejected, Remark};
-use crate::event::{Event, Events};
+use crate::event::{Event, Events, Level};
 use crate::log::{Log, Settings};
 use crate::platform::Daemon;
-use crate::supervisor;
+use crate::supervisor::{self, Moment};
 use crate::text;
 use crate::text::Lang;
 
@@ -34,7 +35,7 @@ use args::{Args, Command, Ending};
 /// Carries out a command line, `args` beginning with the program's name; answers the exit code.
 pub fn main(args: Vec<OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
     let lang = Lang::from_env();
-    let mut console = Console { out, err, lang };
+    let mut console = Console { out, err, lang, as_stunnel: None };
     let code = dispatch(args, &mut console).and_then(|code| console.out.flush().map(|()| code));
     code.unwrap_or_else(|error| {
         // whoever read our output has seen enough: `pertuis ledger list | head`
@@ -52,12 +53,25 @@ struct Console<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     lang: Lang,
+    /// Called under stunnel's name, with this source: failures have its form.
+    as_stunnel: Option<Source>,
 }
 
 impl Console<'_> {
     /// Prints mistakes or warnings on standard error, one a line.
     fn remarks(&mut self, remarks: &[Remark]) -> io::Result<()> {
         remarks.iter().try_for_each(|remark| writeln!(self.err, "{}", remark.line(self.lang)))
+    }
+
+    /// Tells why the service does not start: `mistakes`, and where there is none what the log kept meanwhile.
+    fn failure(&mut self, kept: &[Event], mistakes: &[Remark]) -> io::Result<()> {
+        if let Some(source) = self.as_stunnel.take() {
+            return writeln!(self.err, "{}", stunnel::failure(&source, kept, mistakes, self.lang));
+        }
+        let serious = kept.iter().filter(|event| mistakes.is_empty() && event.level <= Level::Error);
+        let lines = serious.map(|event| event.text.get(self.lang).to_owned());
+        lines.into_iter().try_for_each(|line| writeln!(self.err, "{line}"))?;
+        self.remarks(mistakes)
     }
 
     fn complain(&mut self, text: &text::Text) -> io::Result<()> {
@@ -80,7 +94,7 @@ impl Source {
     }
 
     fn load(&self) -> Result<Config, Vec<Remark>> {
-        self.read().map_err(supervisor::all_mistakes)
+        self.read().map_err(|rejected| supervisor::all_mistakes(rejected, Moment::Reload))
     }
 
     fn read(&self) -> Result<Config, Rejected> {
@@ -99,7 +113,8 @@ impl Source {
             }
             Err(rejected) => {
                 console.lang = rejected.rest.as_ref().map_or(console.lang, |rest| rest.global.lang);
-                console.remarks(&supervisor::all_mistakes(rejected)).map(|()| None)
+                let mistakes = supervisor::all_mistakes(rejected, Moment::Start);
+                console.failure(&[], &mistakes).map(|()| None)
             }
         }
     }
@@ -123,7 +138,9 @@ fn dispatch(mut args: Vec<OsString>, console: &mut Console<'_>) -> io::Result<u8
 }
 
 fn as_stunnel(args: &[OsString], console: &mut Console<'_>) -> io::Result<u8> {
-    let overrides = Overrides { program_is_stunnel: true, lang: console.lang };
+    // scripts that look for stunnel's words find them whatever the locale: `lang` in the file is who wants others
+    let overrides = Overrides { program_is_stunnel: true, lang: Lang::En };
+    console.lang = Lang::En;
     let source = match stunnel::parse(args) {
         stunnel::Request::Print(words) => return writeln!(console.err, "{words}").map(|()| DONE),
         stunnel::Request::Refuse(words) => return writeln!(console.err, "{words}").map(|()| FAILED),
@@ -139,12 +156,8 @@ fn as_stunnel(args: &[OsString], console: &mut Console<'_>) -> io::Result<u8> {
             }
         }
     };
-    let code = run::run(&source, console)?;
-    if code == FAILED && Daemon::detach().is_none() {
-        // scripts wait for these words, and a daemon's first process says them for both
-        writeln!(console.err, "[!] Configuration failed")?;
-    }
-    Ok(code)
+    console.as_stunnel = Some(source.clone());
+    run::run(&source, console)
 }
 
 /// A descriptor is read once: a daemon gets what its first process found there.

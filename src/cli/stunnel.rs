@@ -6,6 +6,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use super::Source;
+use crate::config::{Place, Remark};
+use crate::event::{Event, Level};
+use crate::text::Lang;
+
 /// What stunnel's arguments ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Request {
@@ -43,9 +48,75 @@ fn descriptor(word: Option<&OsStr>) -> Request {
     number.map_or_else(|| Request::Refuse("[!] Invalid file descriptor number".to_owned()), Request::Descriptor)
 }
 
+/// What stunnel's own test suite and scripts look for at the beginning of two lines, and the truth behind it.
 fn version() -> String {
-    format!("stunnel 5.75 (its configuration and command line; this is pertuis {})", env!("CARGO_PKG_VERSION"))
+    let (version, system) = (env!("CARGO_PKG_VERSION"), std::env::consts::OS);
+    format!(
+        "stunnel 5.75 (its configuration and command line; this is pertuis {version} on {system})\n\
+         Compiled/running with OpenSSL 3.0.0 (a number for scripts; inside is rustls with {PROVIDER}, no OpenSSL)\n\
+         TLS: 1.2 and 1.3, no PSK, no engines, no FIPS"
+    )
 }
+
+/// What stunnel prints when it does not start: everything the log has kept, then the mistakes (stunnel itself stops at
+/// the first one), each with its line of the file.
+pub(super) fn failure(source: &Source, kept: &[Event], mistakes: &[Remark], lang: Lang) -> String {
+    let mut lines = vec![format!("[.] {}", version().lines().next().unwrap_or_default())];
+    lines.extend(kept.iter().map(|event| format!("[{}] {}", mark(event.level), event.text.get(lang))));
+    lines.extend(mistakes.iter().map(|remark| format!("[!] {}", mistake(source, remark, lang))));
+    if !mistakes.is_empty() {
+        lines.push("[!] Configuration failed".to_owned());
+    }
+    lines.join("\n")
+}
+
+/// stunnel's signs of a level.
+fn mark(level: Level) -> char {
+    match level.number() {
+        0..=2 => '*',
+        3 => '!',
+        4 => ':',
+        5 => '.',
+        _ => ' ',
+    }
+}
+
+/// `FILE:LINE: "THE LINE": REASON`; of a section as a whole `Service [NAME]: REASON`.
+fn mistake(source: &Source, remark: &Remark, lang: Lang) -> String {
+    let (place, reason) = (&remark.place, remark.text.get(lang));
+    let line = line_of(source, place);
+    match line.as_deref().and_then(|line| line.strip_prefix('[')?.strip_suffix(']')) {
+        Some(name) => {
+            let service = format!("Service [{name}]: ");
+            format!("{service}{}", reason.strip_prefix(&service).unwrap_or(reason))
+        }
+        None => match line {
+            Some(line) => format!("{place}: \"{line}\": {reason}"),
+            None if place.line == 0 && source.bytes.is_none() && !source.path.exists() => {
+                let file = source.path.display();
+                format!("Invalid configuration file name \"{file}\"\n[!] realpath: No such file or directory (2)")
+            }
+            None if place.line == 0 => format!("Inetd mode: {reason}"),
+            None => format!("{place}: {reason}"),
+        },
+    }
+}
+
+/// The line of the file that a mistake is about, as it stands there.
+fn line_of(source: &Source, place: &Place) -> Option<String> {
+    let bytes = match &source.bytes {
+        Some(bytes) if *place.file == *source.path => bytes.clone(),
+        _ => std::fs::read(&place.file).ok()?,
+    };
+    let line = bytes.split(|byte| *byte == b'\n').nth(place.line.checked_sub(1)?)?;
+    let text = String::from_utf8_lossy(line);
+    Some(text.trim_start_matches('\u{feff}').trim().to_owned())
+}
+
+#[cfg(feature = "aws-lc")]
+const PROVIDER: &str = "aws-lc";
+#[cfg(not(feature = "aws-lc"))]
+const PROVIDER: &str = "ring";
 
 #[cfg(not(windows))]
 const DEFAULT_FILE: &str = "/etc/stunnel/stunnel.conf";
@@ -61,11 +132,13 @@ const HELP: &str = "stunnel [<filename>] | -fd <n> | -help | -version | -sockets
     -options    - print TLS options
 Called as pertuis, this program has more to offer: pertuis --help";
 
-const SOCKETS: &str = "Socket option defaults (a: accept, l: local, r: remote):
-    SO_REUSEADDR    a:yes  l:-    r:-
-    TCP_NODELAY     a:-    l:yes  r:yes
-    SO_KEEPALIVE    TCP_KEEPIDLE    TCP_KEEPINTVL    TCP_KEEPCNT
-    SO_LINGER       SO_RCVBUF       SO_SNDBUF        unset";
+const SOCKETS: &str = "Socket option defaults:
+    Option Name         |  Accept  |   Local  |  Remote
+    --------------------+----------+----------+----------
+    SO_REUSEADDR        |       yes|    --    |    --
+    TCP_NODELAY         |    --    |       yes|       yes
+    SO_KEEPALIVE        |    --    |       yes|       yes
+Other names are accepted as in the documentation (pertuis options); without a line of the file the system decides.";
 
 const OPTIONS: &str = "TLS options that act:
     NO_TLSv1_2  NO_TLSv1_3  NO_TICKET

@@ -248,6 +248,16 @@ const SAMPLE: &[Shown] = &[
         own: &[],
     },
     Shown {
+        level: Level::Tunnel,
+        title: (
+            "The other way round: TLS arrives here, a program answers in clear (`connect =` names a server instead).",
+            "L'inverse : TLS arrive ici, un programme répond en clair (`connect =` désigne plutôt un serveur).",
+        ),
+        header: "program",
+        lead: &[("accept = 8443", "accept = 8443"), ("cert = /etc/pertuis/cert.pem", "cert = /etc/pertuis/cert.pem")],
+        own: &["exec", "execArgs", "retry", "redirect"],
+    },
+    Shown {
         level: Level::Mail,
         title: (
             "A launcher that reads a mailbox. Verification is on; CAfile, CApath, verifyChain, verifyPeer, checkHost, \
@@ -346,7 +356,7 @@ mod tests {
             let config = config.unwrap_or_else(|mistakes| {
                 panic!("{:?}", mistakes.iter().map(|mistake| mistake.line(lang)).collect::<Vec<_>>())
             });
-            assert_eq!((config.tunnels.len(), config.launchers.len()), (1, 5));
+            assert_eq!((config.tunnels.len(), config.launchers.len()), (2, 5));
         }
     }
 

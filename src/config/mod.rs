@@ -20,6 +20,7 @@ mod rows;
 pub mod schedule;
 mod section;
 pub mod template;
+pub mod tls;
 mod trust;
 pub mod tunnel;
 pub mod value;
@@ -43,7 +44,6 @@ use crate::model::ServiceName;
 use crate::text;
 use crate::text::{Lang, Text};
 use ini::Ini;
-use option::Level;
 use section::{Options, Report};
 
 /// A whole, valid configuration.
@@ -183,7 +183,7 @@ fn build(path: &Path, layers: &Layers) -> Result<Config, Rejected> {
 
 /// stunnel's inetd mode: what stands in a file without sections is the one service.
 fn inetd(preamble: &Options, global: &Global, report: &mut Report) -> Option<Tunnel> {
-    if !preamble.good().any(|entry| entry.row.is_for(Level::Tunnel) && !entry.row.is_for(Level::Global)) {
+    if !["connect", "exec"].iter().any(|target| preamble.has(target)) {
         report.mistake(&preamble.place, no_section());
         return None;
     }

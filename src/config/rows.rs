@@ -231,9 +231,11 @@ pub(super) static ROWS: &[Row] = &[
         "silence permis aux deux côtés ; 0 coupe aussitôt, un nombre négatif jamais"),
     Row::new("socket", &[], T, Kind::Socket, "",
         "a|l|r:OPTION=VALUE for the accepting, local, remote socket: TCP_NODELAY, SO_KEEPALIVE, TCP_KEEPIDLE, \
-         TCP_KEEPINTVL, TCP_KEEPCNT, SO_REUSEADDR, SO_LINGER, SO_RCVBUF, SO_SNDBUF; repeatable",
+         TCP_KEEPINTVL, TCP_KEEPCNT, TCP_MAXSEG, SO_REUSEADDR, SO_LINGER, SO_RCVBUF, SO_SNDBUF, SO_BINDTODEVICE, \
+         IP_TOS, IP_TTL, IP_FREEBIND, IPV6_V6ONLY; the last one for a socket and OPTION counts; repeatable",
         "a|l|r:OPTION=VALEUR pour la socket d'écoute, locale, distante : TCP_NODELAY, SO_KEEPALIVE, TCP_KEEPIDLE, \
-         TCP_KEEPINTVL, TCP_KEEPCNT, SO_REUSEADDR, SO_LINGER, SO_RCVBUF, SO_SNDBUF ; répétable").repeats().sample("r:SO_KEEPALIVE=1"),
+         TCP_KEEPINTVL, TCP_KEEPCNT, TCP_MAXSEG, SO_REUSEADDR, SO_LINGER, SO_RCVBUF, SO_SNDBUF, SO_BINDTODEVICE, \
+         IP_TOS, IP_TTL, IP_FREEBIND, IPV6_V6ONLY ; la dernière pour une socket et une OPTION compte ; répétable").repeats().sample("r:SO_KEEPALIVE=1"),
     Row::new("retry", &[], T, Kind::Retry, "no",
         "only for exec with connect: start again after the end, a second (yes) or so many milliseconds later",
         "seulement pour exec avec connect : recommencer après la fin, une seconde (yes) ou tant de millisecondes plus tard"),

@@ -261,6 +261,10 @@ fn what_a_tunnel_lacks_is_said_in_the_words_of_stunnel() {
     assert_eq!(of("[t]\nclient = yes\naccept = 1").len(), 1);
     assert!(of("[t]\nclient = yes\naccept = 1")[0].contains("Each service must define two endpoints"));
     assert!(of("[t]\naccept = 1\nconnect = 2")[0].contains("TLS server needs a certificate"));
+    assert!(of("[t]\ncert = c\naccept = 1\nprotocol = socks\nconnect = 2")[0].contains("2 targets"));
+    // stunnel itself wants a `connect` that this protocol never uses
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect\nconnect = 2").is_ok());
+    assert!(load_text("[t]\ncert = c\naccept = 1\nprotocol = connect").is_ok());
     assert!(of("client = yes")[0].contains("no [section]"));
     assert!(of("")[0].starts_with("t.ini:0: "));
     assert!(of("[t]\nclient = yes\naccept = 1\nconnect = 2\noutput = /x")[0].contains("before the first section"));
@@ -282,7 +286,7 @@ fn values_of_a_tunnel_arrive_typed() {
     assert_eq!((tunnel.failover, tunnel.sni, tunnel.debug), (Failover::RoundRobin, Sni::Off, Level::Debug));
     assert!(tunnel.delay && !tunnel.reset && !tunnel.resume);
     assert_eq!(tunnel.socket.len(), 2);
-    assert_eq!((tunnel.socket[1].side, tunnel.socket[1].setting), (Side::Remote, Setting::KeepAlive(true)));
+    assert_eq!((tunnel.socket[1].side, &tunnel.socket[1].setting), (Side::Remote, &Setting::KeepAlive(true)));
     assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
     assert_eq!(client("").timeout_idle, Some(Duration::from_hours(12)));
     assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
@@ -342,17 +346,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = NO_SUCH",
         ],
     ),
-    (
-        "later",
-        &[
-            "CRLfile = x",
-            "bridge = yes",
-            "CAstore = file:/x",
-            "ticketKeySecret = 00",
-            "local_password = x",
-            "socket = r:SO_BINDTODEVICE=lo",
-        ],
-    ),
+    ("later", &["CRLfile = x", "bridge = yes", "CAstore = file:/x", "ticketKeySecret = 00", "local_password = x"]),
     (
         "warning",
         &[
@@ -366,7 +360,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = -NO_SSLv3",
             "config = Curves:x",
             "TIMEOUTocsp = 5",
-            "socket = l:IP_TOS=16",
+            "socket = l:SO_OOBINLINE=yes",
         ],
     ),
     (
@@ -386,6 +380,8 @@ const FATES: [(&str, &[&str]); 4] = [
             "setuid = nobody",
             "connect = /run/x",
             "logId = unique",
+            "socket = l:IP_TOS=16",
+            "socket = r:SO_BINDTODEVICE=lo",
         ],
     ),
 ];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::global::Global;
 use super::protocol::Protocol;
 use super::section::{Options, Report};
-use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, trust, value};
+use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, tls, trust, value};
 use crate::event::Level;
 use crate::model::ServiceName;
 use crate::text;
@@ -53,8 +53,10 @@ pub struct Tunnel {
     pub virtual_host: Option<VirtualHost>,
     /// Lowest and highest version that is negotiated (`sslVersion…`, `options = NO_TLSv1_…`).
     pub versions: (TlsVersion, TlsVersion),
-    /// `sessionResume`, and `options = NO_TICKET` in server mode.
+    /// `sessionResume`.
     pub resume: bool,
+    /// Cipher suites, groups, session cache, tickets.
+    pub tls: tls::Settings,
     /// `failover`.
     pub failover: Failover,
     /// `delay`: resolve for each connection.
@@ -156,7 +158,7 @@ pub enum Side {
 }
 
 /// What is set on a socket; durations are whole seconds at the system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
     /// `TCP_NODELAY`.
     NoDelay(bool),
@@ -176,6 +178,46 @@ pub enum Setting {
     ReceiveBuffer(usize),
     /// `SO_SNDBUF`, bytes.
     SendBuffer(usize),
+    /// `SO_BINDTODEVICE`: an interface; empty for any.
+    Device(String),
+    /// `IP_TOS`, for IPv6 its traffic class.
+    TypeOfService(u32),
+    /// `IP_TTL`, for IPv6 its hop limit.
+    TimeToLive(u32),
+    /// `IP_FREEBIND`: an address may be bound that the machine does not have (yet).
+    FreeBind(bool),
+    /// `IPV6_V6ONLY`: `::` is not for IPv4 too.
+    OnlyIpv6(bool),
+    /// `TCP_MAXSEG`, bytes.
+    MaxSegment(u32),
+}
+
+impl Setting {
+    /// Its name in `socket(7)`, `tcp(7)`, `ip(7)`, `ipv6(7)`, which is stunnel's.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoDelay(_) => "TCP_NODELAY",
+            Self::KeepAlive(_) => "SO_KEEPALIVE",
+            Self::KeepIdle(_) => "TCP_KEEPIDLE",
+            Self::KeepInterval(_) => "TCP_KEEPINTVL",
+            Self::KeepCount(_) => "TCP_KEEPCNT",
+            Self::ReuseAddr(_) => "SO_REUSEADDR",
+            Self::Linger(_) => "SO_LINGER",
+            Self::ReceiveBuffer(_) => "SO_RCVBUF",
+            Self::SendBuffer(_) => "SO_SNDBUF",
+            Self::Device(_) => "SO_BINDTODEVICE",
+            Self::TypeOfService(_) => "IP_TOS",
+            Self::TimeToLive(_) => "IP_TTL",
+            Self::FreeBind(_) => "IP_FREEBIND",
+            Self::OnlyIpv6(_) => "IPV6_V6ONLY",
+            Self::MaxSegment(_) => "TCP_MAXSEG",
+        }
+    }
+
+    /// Whether it decides who reaches a socket: without effect it would open more than was asked for.
+    pub fn restricts(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::OnlyIpv6(_))
+    }
 }
 
 impl Tunnel {
@@ -217,7 +259,8 @@ impl Tunnel {
             sni: sni(options, client),
             virtual_host,
             versions: versions(options, report),
-            resume: options.yes("sessionResume", true) && (client || !is_set(options, &["NO_TICKET"])),
+            resume: options.yes("sessionResume", true),
+            tls: tls::Settings::build(options, client, report),
             failover: if options.text("failover").is_some_and(|word| word.eq_ignore_ascii_case("rr")) {
                 Failover::RoundRobin
             } else {
@@ -267,9 +310,12 @@ fn check_ends(options: &Options, client: bool, inetd: bool, report: &mut Report)
     }
     let named = !client && options.text("sni").is_some_and(|sni| !sni.is_empty());
     let from = inetd || options.has("accept") || named;
-    let chosen = options.text("protocol").is_some_and(|word| ["connect", "socks"].contains(&&*ini::fold(word)));
+    let protocol = options.text("protocol").filter(|_| !client).map(ini::fold);
+    // stunnel demands a second end beside `connect`, which it never uses, and forbids it beside `socks`
+    let given = options.has("connect") || options.has("exec");
+    let chosen = protocol.is_some_and(|word| word == "socks" || (word == "connect" && !given));
     let kept = options.text("transparent").is_some_and(|word| ["destination", "both"].contains(&&*ini::fold(word)));
-    let to = [options.has("connect"), options.has("exec"), chosen && !client, kept];
+    let to = [options.has("connect"), options.has("exec"), chosen, kept];
     match (from, to.iter().filter(|given| **given).count()) {
         (true, 1) => {}
         // a program that starts by itself
@@ -414,7 +460,7 @@ fn no_version() -> Text {
 }
 
 /// Whether one of these of `options =` is set once all lines have been read.
-fn is_set(options: &Options, names: &[&str]) -> bool {
+pub(super) fn is_set(options: &Options, names: &[&str]) -> bool {
     let all = options.list("options", value::tls_option);
     all.iter().rfind(|(_, name)| names.contains(&name.as_str())).is_some_and(|(set, _)| *set)
 }

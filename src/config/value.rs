@@ -240,13 +240,13 @@ pub fn debug(value: &str, global: bool) -> Result<(Option<u8>, Level), Text> {
 /// `socket = a|l|r:NAME=VALUE`. `Ok(Err(warning))`: an option of stunnel that is accepted without effect.
 ///
 /// # Errors
-/// Another form, a name that no system has, a value that does not fit, and what would restrict access if it worked.
+/// Another form, a name that no system has, a value that does not fit.
 pub fn socket(value: &str) -> Result<Result<SocketOption, Text>, Text> {
     let parts = value.split_once(':').and_then(|(side, rest)| Some((side, rest.split_once('=')?)));
     let Some((side, (name, value))) = parts else {
         return Err(text!(
-            "{value:?}: expected a|l|r:OPTION=VALUE, as in l:TCP_NODELAY=1",
-            "{value:?} : attendu a|l|r:OPTION=VALEUR, comme l:TCP_NODELAY=1"
+            "Illegal socket option {value:?}: expected a|l|r:OPTION=VALUE, as in l:TCP_NODELAY=1",
+            "option de socket incorrecte {value:?} : attendu a|l|r:OPTION=VALEUR, comme l:TCP_NODELAY=1"
         ));
     };
     let side = match side.trim() {
@@ -255,8 +255,9 @@ pub fn socket(value: &str) -> Result<Result<SocketOption, Text>, Text> {
         "r" => Side::Remote,
         other => {
             return Err(text!(
-                "socket {other:?}: expected a (accept), l (local) or r (remote)",
-                "socket {other:?} : attendu a (accept), l (locale) ou r (distante)"
+                "Illegal socket option: {other:?} is no socket: expected a (accept), l (local) or r (remote)",
+                "option de socket incorrecte : {other:?} n'est pas une socket : attendu a (accept), l (locale) ou \
+                 r (distante)"
             ));
         }
     };
@@ -700,11 +701,16 @@ fn setting(name: &str, value: &str) -> Result<Option<Setting>, Text> {
         "SO_RCVBUF" => Setting::ReceiveBuffer(count(name, value)? as usize),
         "SO_SNDBUF" => Setting::SendBuffer(count(name, value)? as usize),
         "SO_LINGER" => {
-            let (on, time) = value.split_once(':').unwrap_or((value, "0"));
-            let time = seconds(time)?;
+            let (on, time) = value.split_once(':').unwrap_or((value, ""));
+            let time = if time.is_empty() { Duration::ZERO } else { seconds(time)? };
             Setting::Linger(flag(name, on)?.then_some(time))
         }
-        name if RESTRICTING.contains(&name) => return Err(not_yet(name)),
+        "SO_BINDTODEVICE" => Setting::Device(interface(value)?),
+        "IP_TOS" => Setting::TypeOfService(up_to(name, value, 0, 255)?),
+        "IP_TTL" => Setting::TimeToLive(up_to(name, value, 1, 255)?),
+        "IP_FREEBIND" => Setting::FreeBind(flag(name, value)?),
+        "IPV6_V6ONLY" => Setting::OnlyIpv6(flag(name, value)?),
+        "TCP_MAXSEG" => Setting::MaxSegment(up_to(name, value, 1, 65535)?),
         name if OTHER_SOCKET_OPTIONS.contains(&name) => return Ok(None),
         name => {
             let upper = name.to_uppercase();
@@ -720,17 +726,34 @@ fn flag(name: &str, value: &str) -> Result<bool, Text> {
     match value {
         "1" => Ok(true),
         "0" => Ok(false),
-        other => yes_no(other)
-            .map_err(|_| text!("{name}={value}: expected yes, no, 1 or 0", "{name}={value} : attendu yes, no, 1 ou 0")),
+        other => yes_no(other).map_err(|_| bad_setting(name, value, "yes, no, 1 or 0", "yes, no, 1 ou 0")),
     }
 }
 
 fn count(name: &str, value: &str) -> Result<u32, Text> {
-    value
-        .parse()
-        .ok()
-        .filter(|n| i32::try_from(*n).is_ok())
-        .ok_or_else(|| text!("{name}={value}: expected a whole number", "{name}={value} : attendu un nombre entier"))
+    let number = value.parse().ok().filter(|n| i32::try_from(*n).is_ok());
+    number.ok_or_else(|| bad_setting(name, value, "a whole number", "un nombre entier"))
+}
+
+fn up_to(name: &str, value: &str, least: u32, most: u32) -> Result<u32, Text> {
+    let number = value.parse().ok().filter(|n| (least..=most).contains(n));
+    number.ok_or_else(|| bad_setting(name, value, &format!("{least} to {most}"), &format!("{least} à {most}")))
+}
+
+/// The name of an interface, empty for any; `IFNAMSIZ` of netdevice(7) leaves 15 bytes.
+fn interface(value: &str) -> Result<String, Text> {
+    if value.len() > 15 || value.contains('/') || value.contains(char::is_whitespace) {
+        let (en, fr) = ("an interface such as eth0", "une interface telle que eth0");
+        return Err(bad_setting("SO_BINDTODEVICE", value, en, fr));
+    }
+    Ok(value.to_owned())
+}
+
+fn bad_setting(name: &str, value: &str, en: &str, fr: &str) -> Text {
+    text!(
+        "Illegal socket option {name}={value}: expected {en}",
+        "option de socket incorrecte {name}={value} : attendu {fr}"
+    )
 }
 
 fn secret_file(path: &Path) -> Result<String, Text> {
@@ -855,11 +878,8 @@ const FACILITIES: [(&str, u8); 21] = [
 /// `sun_path` of unix(7) without its closing zero.
 const LONGEST_SOCKET: usize = 107;
 
-/// Socket options that restrict who reaches a socket: without effect they would open more than was asked for.
-const RESTRICTING: [&str; 2] = ["SO_BINDTODEVICE", "IPV6_V6ONLY"];
-
 /// Socket options that stunnel knows and that only tune.
-const OTHER_SOCKET_OPTIONS: [&str; 19] = [
+const OTHER_SOCKET_OPTIONS: [&str; 15] = [
     "SO_DEBUG",
     "SO_DONTROUTE",
     "SO_OOBINLINE",
@@ -872,12 +892,8 @@ const OTHER_SOCKET_OPTIONS: [&str; 19] = [
     "SO_BSDCOMPAT",
     "SO_PRIORITY",
     "SO_REUSEPORT",
-    "TCP_MAXSEG",
     "TCP_CORK",
     "TCP_QUICKACK",
-    "IP_TOS",
-    "IP_TTL",
-    "IP_FREEBIND",
     "IP_BIND_ADDRESS_NO_PORT",
 ];
 
@@ -1036,10 +1052,51 @@ mod tests {
         assert_eq!(socket("l:TCP_NODELAY=1").unwrap().unwrap(), nodelay);
         let linger = SocketOption { side: Side::Remote, setting: Setting::Linger(Some(Duration::from_secs(5))) };
         assert_eq!(socket("r:SO_LINGER=1:5").unwrap().unwrap(), linger);
-        assert!(socket("l:IP_TOS=16").unwrap().is_err());
-        for text in ["l:tcp_nodelay=1", "x:TCP_NODELAY=1", "TCP_NODELAY=1", "l:TCP_KEEPCNT=-1", "r:SO_BINDTODEVICE=lo"]
-        {
-            assert!(socket(text).is_err(), "{text}");
+        assert!(socket("l:SO_OOBINLINE=yes").unwrap().is_err());
+    }
+
+    #[test]
+    fn socket_options_are_read_as_stunnel_reads_them() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let good = [
+            ("TCP_NODELAY=YES", Setting::NoDelay(true)),
+            ("SO_LINGER=1:60", Setting::Linger(seconds(60))),
+            ("SO_LINGER=1", Setting::Linger(seconds(0))),
+            ("SO_LINGER=1:", Setting::Linger(seconds(0))),
+            ("SO_LINGER=0:0", Setting::Linger(None)),
+            ("SO_BINDTODEVICE=lo", Setting::Device("lo".into())),
+            ("SO_BINDTODEVICE=", Setting::Device(String::new())),
+            ("IP_TOS=16", Setting::TypeOfService(16)),
+            ("IP_TTL=64", Setting::TimeToLive(64)),
+            ("IP_FREEBIND=no", Setting::FreeBind(false)),
+            ("IPV6_V6ONLY=1", Setting::OnlyIpv6(true)),
+            ("TCP_MAXSEG=1400", Setting::MaxSegment(1400)),
+        ];
+        for (text, setting) in good {
+            assert_eq!(socket(&format!("a:{text}")).unwrap().unwrap(), SocketOption { side: Side::Accept, setting });
+        }
+        let bad = [
+            "l:tcp_nodelay=1",
+            "x:TCP_NODELAY=1",
+            "A:TCP_NODELAY=1",
+            "TCP_NODELAY=1",
+            "l:TCP_NODELAY",
+            "l:TCP_NODELAY=",
+            "l:TCP_NODELAY=2",
+            "l:TCP_NODELAY=true",
+            "l:TCP_KEEPCNT=-1",
+            "a:SO_LINGER=1:x",
+            "a:SO_RCVBUF=5k",
+            "a:SO_RCVBUF=0x10",
+            "a:IP_TTL=0",
+            "a:IP_TTL=999",
+            "a:IP_TOS=300",
+            "a:SO_BINDTODEVICE=waytoolonginterfacename",
+            "a:SO_BINDTODEVICE=../x",
+        ];
+        for text in bad {
+            let told = socket(text).unwrap_err();
+            assert!(told.en.starts_with("Illegal socket option"), "{text}: {told}");
         }
     }
 

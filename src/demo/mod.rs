@@ -24,7 +24,7 @@ use crate::config::{self, Config, Overrides};
 use crate::event::{Event, Events, Level};
 use crate::launcher::{self, Env, Report};
 use crate::model::Digest;
-use crate::supervisor::{self, Supervisor};
+use crate::supervisor::{self, Moment, Supervisor};
 use crate::text;
 use crate::text::{Lang, Text};
 
@@ -131,9 +131,9 @@ impl Show<'_> {
             "Deux tunnels dos à dos : clair → TLS → clair"
         ))?;
         // the launchers' folders and certificates are checked too
-        let checked = supervisor::prepare(config.clone(), &Events::nowhere());
+        let checked = supervisor::prepare(config.clone(), &Events::nowhere(), Moment::Start);
         let tunnels = Config { launchers: Vec::new(), ..config.clone() };
-        match checked.and_then(|_| supervisor::prepare(tunnels, &self.sink)) {
+        match checked.and_then(|_| supervisor::prepare(tunnels, &self.sink, Moment::Start)) {
             Ok(prepared) => {
                 let supervisor = Supervisor::start(prepared, self.sink.clone());
                 supervisor.settled(Duration::from_secs(5)).await;

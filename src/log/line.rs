@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use jiff::Zoned;
 
-use crate::event::Event;
+use crate::event::{ConnectionId, Event};
 use crate::text::Lang;
 
 /// `YYYY.MM.DD HH:MM:SS LOG<level>[<id>]: text`, with its newline.
@@ -19,8 +19,8 @@ pub(super) fn text(event: &Event, lang: Lang, now: &Zoned) -> String {
 /// The same without the time: what goes to syslog.
 pub(super) fn body(event: &Event, lang: Lang) -> String {
     let mut line = format!("LOG{}[", event.level.number());
-    match event.connection {
-        Some(number) => drop(write!(line, "{number}]: ")),
+    match &event.connection {
+        Some(id) => drop(write!(line, "{id}]: ")),
         None => line.push_str("ui]: "),
     }
     line.extend(event.text.get(lang).chars().take(LONGEST).map(|c| if c.is_control() { '.' } else { c }));
@@ -28,7 +28,7 @@ pub(super) fn body(event: &Event, lang: Lang) -> String {
 }
 
 /// One JSON object with its newline: `time` (RFC 3339, UTC offset of the machine), `level`, `event`, `service`,
-/// `connection` where there is one, `message` (English).
+/// `connection` where there is one (a number, with `logId = unique` a name), `message` (English).
 pub(super) fn json(event: &Event, now: &Zoned) -> String {
     let mut object = serde_json::json!({
         "time": now.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string(),
@@ -37,8 +37,10 @@ pub(super) fn json(event: &Event, now: &Zoned) -> String {
         "service": event.service.as_ref().map(crate::model::ServiceName::as_str),
         "message": &*event.text.en,
     });
-    if let Some(number) = event.connection {
-        object["connection"] = number.into();
+    match &event.connection {
+        Some(ConnectionId::Number(number)) => object["connection"] = (*number).into(),
+        Some(ConnectionId::Name(name)) => object["connection"] = (&**name).into(),
+        None => {}
     }
     format!("{object}\n")
 }
@@ -93,6 +95,8 @@ mod tests {
             serde_json::json!({"time": "2026-03-01T12:05:09.250+01:00", "level": "warning", "event": "odd_name",
                 "service": "né", "message": "line\n\"two\""})
         );
-        assert!(json(&event.on(3), &noon()).contains("\"connection\":3"));
+        assert!(json(&event.clone().on(3), &noon()).contains("\"connection\":3,"));
+        let again = ConnectionId::from(3).turn(1);
+        assert!(json(&event.on(again), &noon()).contains("\"connection\":\"3_1\","));
     }
 }

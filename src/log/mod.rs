@@ -14,6 +14,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use crate::config::{Config, Foreground, LogFormat};
 use crate::event::{Event, Events, Level};
 use crate::model::ServiceName;
@@ -96,19 +99,46 @@ impl Settings {
     }
 }
 
-/// An open log. Clones write to the same targets.
+/// A log. Clones write to the same targets.
 #[derive(Clone)]
 pub struct Log(Arc<Mutex<Targets>>);
 
 impl Log {
+    /// A log that keeps what it is told until [`Log::start`]: its file belongs to a user, and lies in a directory, that
+    /// the process may not have changed to yet. The syslog daemon is called at once, as stunnel does: a jail has none.
+    pub fn waiting(settings: Settings) -> Self {
+        let syslog = settings.syslog.clone().map(Syslog::new);
+        let zone = TimeZone::system();
+        Self(Arc::new(Mutex::new(Targets { settings, file: None, syslog, zone, kept: Some(Vec::new()) })))
+    }
+
     /// Opens every target of `settings`.
     ///
     /// # Errors
     /// The log file cannot be opened. An absent syslog is no error.
     pub fn open(settings: Settings) -> Result<Self, Text> {
-        let file = settings.file.as_deref().map(|path| LogFile::open(path, settings.overwrite)).transpose()?;
-        let syslog = settings.syslog.clone().map(Syslog::new);
-        Ok(Self(Arc::new(Mutex::new(Targets { settings, file, syslog }))))
+        let log = Self::waiting(settings);
+        log.start().map(|()| log)
+    }
+
+    /// Opens the file of a waiting log and writes what it kept.
+    ///
+    /// # Errors
+    /// The log file cannot be opened; the log then waits on.
+    pub fn start(&self) -> Result<(), Text> {
+        let mut targets = self.lock();
+        let Settings { file, overwrite, .. } = &targets.settings;
+        targets.file = file.as_deref().map(|path| LogFile::open(path, *overwrite)).transpose()?;
+        for (event, at) in targets.kept.take().unwrap_or_default() {
+            targets.log(&event, at);
+        }
+        Ok(())
+    }
+
+    /// What a waiting log kept, of every level.
+    pub fn kept(&self) -> Vec<Event> {
+        let kept = self.lock().kept.replace(Vec::new());
+        kept.unwrap_or_default().into_iter().map(|(event, _)| event).collect()
     }
 
     /// The way in: every event sent to it is logged.
@@ -125,10 +155,16 @@ impl Log {
     /// The file cannot be opened.
     pub fn reopen(&self) -> Result<(), Text> {
         let mut targets = self.lock();
+        targets.look_at_the_clock();
         if let Some(path) = targets.settings.file.clone() {
             targets.file = Some(LogFile::open(&path, false)?);
         }
         Ok(())
+    }
+
+    /// What is logged, how and where to.
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
     }
 
     /// Follows other settings (reload). On failure the old ones stay.
@@ -143,16 +179,14 @@ impl Log {
         if settings.syslog != targets.settings.syslog {
             targets.syslog = settings.syslog.clone().map(Syslog::new);
         }
+        targets.look_at_the_clock();
         targets.settings = settings;
         Ok(())
     }
 
     /// Logs one event.
     pub fn write(&self, event: &Event) {
-        let mut targets = self.lock();
-        if targets.settings.wants(event) {
-            targets.write(event, &jiff::Zoned::now());
-        }
+        self.lock().take(event, Timestamp::now());
     }
 
     fn lock(&self) -> MutexGuard<'_, Targets> {
@@ -165,9 +199,33 @@ struct Targets {
     settings: Settings,
     file: Option<LogFile>,
     syslog: Option<Syslog>,
+    /// Held, since a jail has no list of time zones: there the hours of the log would change with the first line.
+    zone: TimeZone,
+    /// `Some`: nothing is written yet.
+    kept: Option<Vec<(Event, Timestamp)>>,
 }
 
 impl Targets {
+    fn take(&mut self, event: &Event, now: Timestamp) {
+        match &mut self.kept {
+            Some(kept) if kept.len() < MOST_KEPT => kept.push((event.clone(), now)),
+            Some(_) => {}
+            None => self.log(event, now),
+        }
+    }
+
+    fn log(&mut self, event: &Event, now: Timestamp) {
+        if self.settings.wants(event) {
+            self.write(event, &now.to_zoned(self.zone.clone()));
+        }
+    }
+
+    fn look_at_the_clock(&mut self) {
+        if let Ok(zone) = TimeZone::try_system() {
+            self.zone = zone;
+        }
+    }
+
     fn write(&mut self, event: &Event, now: &jiff::Zoned) {
         let (format, lang) = (self.settings.format, self.settings.lang);
         let render = |event: &Event| match format {
@@ -215,7 +273,7 @@ impl LogFile {
             let path = path.display();
             let Text { en, fr } = Text::io(&error);
             text!(
-                "cannot open the log file {path}: {en}; its folder must exist and be writable for this user",
+                "Cannot open log file: {path}: {en}; its folder must exist and be writable for this user",
                 "impossible d'ouvrir le journal {path} : {fr} ; son dossier doit exister et être accessible en \
                  écriture pour cet utilisateur"
             )
@@ -239,6 +297,9 @@ fn lines_lost(lost: u64) -> Event {
     );
     Event::new(Level::Error, "log_lines_lost", words)
 }
+
+/// A start tells less; what exceeds it is no news.
+const MOST_KEPT: usize = 10_000;
 
 const SYSLOG_SOCKET: &str = "/dev/log";
 
@@ -315,6 +376,37 @@ mod tests {
         assert!(refused.en.contains(nowhere.to_str().unwrap()), "{refused}");
         log.write(&event(Level::Error, "still"));
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("still\n"));
+    }
+
+    #[test]
+    fn what_is_told_before_the_file_may_be_opened_is_kept_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/log");
+        let log = Log::waiting(settings(Some(path.clone())));
+        log.write(&event(Level::Notice, "one"));
+        log.write(&event(Level::Debug, "unwanted"));
+        assert!(log.start().unwrap_err().en.starts_with("Cannot open log file: "));
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        log.start().unwrap();
+        log.write(&event(Level::Notice, "two"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let words: Vec<_> = text.lines().map(|line| line.rsplit(' ').next().unwrap()).collect();
+        assert_eq!(words, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_removed_folder_keeps_the_log_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sub/log");
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        let log = Log::open(Settings { overwrite: true, ..settings(Some(path.clone())) }).unwrap();
+        std::fs::remove_dir_all(dir.path().join("sub")).unwrap();
+        assert!(log.reopen().unwrap_err().en.contains("its folder must exist"));
+        log.write(&event(Level::Notice, "to the file that has no name any more"));
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        log.reopen().unwrap();
+        log.write(&event(Level::Notice, "back"));
+        assert!(std::fs::read_to_string(path).unwrap().ends_with("back\n"));
     }
 
     #[cfg(target_os = "linux")]

@@ -20,12 +20,12 @@ pub(super) struct Syslog {
 }
 
 impl Syslog {
-    /// Not connected yet: the first line does that.
+    /// Connected at once where a daemon listens, else by the first line that finds one.
     pub(super) fn new(settings: SyslogSettings) -> Self {
         Self {
-            settings,
             #[cfg(unix)]
-            socket: None,
+            socket: connect(&settings.socket).ok(),
+            settings,
         }
     }
 

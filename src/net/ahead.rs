@@ -23,6 +23,12 @@ impl<S> ReadAhead<S> {
         Self { inner, buffer: Buffer::new() }
     }
 
+    /// Around `inner`, of which `bytes` were read already.
+    pub fn after(bytes: Vec<u8>, inner: S) -> Self {
+        let end = bytes.len();
+        Self { inner, buffer: Buffer { bytes, start: 0, end } }
+    }
+
     /// The stream itself, for its options.
     pub fn get_ref(&self) -> &S {
         &self.inner

@@ -4,24 +4,23 @@
 //! them as soon as a connection to them fails, since stunnel's habit of resolving once for ever is what its users
 //! suffer from when a provider's addresses change.
 
-use std::io;
+mod attempt;
+mod dialler;
+mod original;
+
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Instant;
+use tokio::net::TcpStream;
 
-use super::options;
-use super::stream::{Addr, Stream};
-use crate::config::tunnel::{Failover, Side, SocketOption};
+use super::stream::Addr;
 use crate::config::{Address, Endpoint};
 use crate::model::{Code, Fault};
 use crate::text;
 use crate::text::Text;
+use attempt::Way;
+pub use dialler::{DialOptions, Dialled, Dialler};
+pub use original::original_destination;
 
 /// Resolves `address` and connects to the first of its addresses that answers within `timeout_each`.
 ///
@@ -31,167 +30,12 @@ pub async fn dial(address: &Address, timeout_each: Duration) -> Result<TcpStream
     let targets = resolve(address).await?;
     let mut failures = Vec::new();
     for target in targets {
-        match attempt(target, timeout_each, &[]).await {
+        match attempt::tcp(target, &Way::plain(timeout_each)).await {
             Ok(stream) => return Ok(stream),
             Err(reason) => failures.push((Addr::Ip(target), reason)),
         }
     }
     Err(nothing_answered(address, &failures))
-}
-
-/// One or more addresses that stand in for each other (`connect` lines, `failover`).
-#[derive(Debug)]
-pub struct Dialler {
-    endpoints: Vec<Endpoint>,
-    failover: Failover,
-    /// `delay = yes`: nothing is remembered.
-    remember: bool,
-    timeout_each: Duration,
-    options: Vec<SocketOption>,
-    known: Mutex<Vec<Option<Known>>>,
-    turn: AtomicUsize,
-}
-
-#[derive(Clone, Debug)]
-struct Known {
-    targets: Vec<Addr>,
-    since: Instant,
-}
-
-/// A connection that a [`Dialler`] made.
-#[derive(Debug)]
-pub struct Dialled {
-    /// The connection.
-    pub stream: Stream,
-    /// The host as the configuration writes it: what the certificate must name.
-    pub host: String,
-    /// The address that answered.
-    pub target: Addr,
-}
-
-/// The place of an address in the list, and one of the addresses it resolved to.
-type Candidate = (usize, Addr);
-
-impl Dialler {
-    /// For these addresses; nothing is resolved yet. `timeout_each` is the limit for one attempt.
-    pub fn new(
-        endpoints: Vec<Endpoint>,
-        failover: Failover,
-        delay: bool,
-        timeout_each: Duration,
-        options: Vec<SocketOption>,
-    ) -> Self {
-        let known = Mutex::new(vec![None; endpoints.len()]);
-        // stunnel starts its round at random, so that many clients spread over the servers from the first moment
-        let start = crate::backoff::jitter(Duration::from_secs(1)).as_millis();
-        let turn = AtomicUsize::new(usize::try_from(start).unwrap_or(0));
-        Self { endpoints, failover, remember: !delay, timeout_each, options, known, turn }
-    }
-
-    /// Connects to the first address that answers. When all that were remembered fail, names are resolved again
-    /// and what is new is tried too.
-    ///
-    /// # Errors
-    /// As [`dial`].
-    pub async fn dial(&self) -> Result<Dialled, Fault> {
-        let mut failures = Vec::new();
-        let mut fault = None;
-        let mut tried = Vec::new();
-        // prio: one address after another, so that a later name is not even resolved while the first one answers
-        let rounds = match self.failover {
-            Failover::Prio => (0..self.endpoints.len()).map(|index| vec![index]).collect(),
-            Failover::RoundRobin => vec![(0..self.endpoints.len()).collect::<Vec<_>>()],
-        };
-        for round in rounds {
-            for fresh in [false, true] {
-                let (candidates, remembered) = self.candidates(&round, fresh, &mut fault).await;
-                for (index, target) in candidates {
-                    if tried.contains(&target) {
-                        continue;
-                    }
-                    tried.push(target.clone());
-                    match self.attempt(&target).await {
-                        Ok(stream) => {
-                            let host = self.endpoints[index].tcp().map_or("localhost", host_of).to_owned();
-                            return Ok(Dialled { stream, host, target });
-                        }
-                        Err(reason) => failures.push((target, reason)),
-                    }
-                }
-                self.forget(&round);
-                if !remembered {
-                    break;
-                }
-            }
-        }
-        Err(self.fault(fault, &failures))
-    }
-
-    /// What to try, and whether any of it was remembered rather than resolved just now.
-    async fn candidates(&self, round: &[usize], fresh: bool, fault: &mut Option<Fault>) -> (Vec<Candidate>, bool) {
-        let (mut list, mut remembered) = (Vec::new(), false);
-        for &index in round {
-            if let Some(targets) = self.remembered(index).filter(|_| !fresh) {
-                remembered = true;
-                list.extend(targets.into_iter().map(|target| (index, target)));
-                continue;
-            }
-            match self.resolve(index).await {
-                Ok(targets) => {
-                    self.lock()[index] = Some(Known { targets: targets.clone(), since: Instant::now() });
-                    list.extend(targets.into_iter().map(|target| (index, target)));
-                }
-                Err(error) => *fault = Some(error),
-            }
-        }
-        if self.failover == Failover::RoundRobin && !list.is_empty() && !fresh {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % list.len();
-            list.rotate_left(turn);
-        }
-        (list, remembered)
-    }
-
-    fn remembered(&self, index: usize) -> Option<Vec<Addr>> {
-        let known = self.lock();
-        let known = known[index].as_ref().filter(|known| self.remember && known.since.elapsed() < REMEMBERED)?;
-        Some(known.targets.clone())
-    }
-
-    fn forget(&self, round: &[usize]) {
-        let mut known = self.lock();
-        for &index in round {
-            known[index] = None;
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Option<Known>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn resolve(&self, index: usize) -> Result<Vec<Addr>, Fault> {
-        match &self.endpoints[index] {
-            Endpoint::Tcp(address) => Ok(resolve(address).await?.into_iter().map(Addr::Ip).collect()),
-            Endpoint::Unix(path) => Ok(vec![Addr::Unix(Some(path.clone()))]),
-        }
-    }
-
-    async fn attempt(&self, target: &Addr) -> Result<Stream, Text> {
-        match target {
-            Addr::Ip(target) => attempt(*target, self.timeout_each, &self.options).await.map(Stream::Tcp),
-            Addr::Unix(path) => connect_unix(path.as_deref().unwrap_or(Path::new(""))).await,
-        }
-    }
-
-    fn fault(&self, unresolved: Option<Fault>, failures: &[(Addr, Text)]) -> Fault {
-        match (unresolved, &self.endpoints[..]) {
-            (Some(fault), _) if failures.is_empty() => fault,
-            (_, [Endpoint::Tcp(address)]) => nothing_answered(address, failures),
-            (_, several) => {
-                let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                unreachable(&names, failures)
-            }
-        }
-    }
 }
 
 /// The host that is dialled for `address`: `localhost` where none is written, as in stunnel.
@@ -244,38 +88,26 @@ fn unknown_name(error: &std::io::Error) -> Text {
     Text { en: en.into(), fr: fr.into() }
 }
 
-async fn attempt(target: SocketAddr, limit: Duration, settings: &[SocketOption]) -> Result<TcpStream, Text> {
-    let socket = if target.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| Text::io(&error))?;
-    // buffer sizes take part in the handshake's window scale: before the connection
-    options::apply(&SockRef::from(&socket), Side::Remote, settings);
-    match tokio::time::timeout(limit, socket.connect(target)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(reason(&error)),
-        Err(_) => {
-            let seconds = limit.as_secs_f32();
-            Err(text!("no answer within {seconds} s", "pas de réponse en {seconds} s"))
+/// What to say when none of `several` could be connected to.
+fn none_answered(several: &[Endpoint], failures: &[(Addr, Text)]) -> Fault {
+    match several {
+        [Endpoint::Tcp(address)] => nothing_answered(address, failures),
+        [Endpoint::Unix(path)] => {
+            let (en, fr) = (listed(failures, |text| &text.en), listed(failures, |text| &text.fr));
+            let path = path.display();
+            Fault::new(
+                Code::Connect,
+                text!(
+                    "cannot connect to {path}: {en}; check that the service behind it runs and that its socket is for us",
+                    "connexion à {path} impossible : {fr} ; vérifiez que le service derrière fonctionne et que sa socket \
+                     nous est ouverte"
+                ),
+            )
         }
-    }
-}
-
-#[cfg(unix)]
-async fn connect_unix(path: &Path) -> Result<Stream, Text> {
-    tokio::net::UnixStream::connect(path).await.map(Stream::Unix).map_err(|error| reason(&error))
-}
-
-#[cfg(not(unix))]
-async fn connect_unix(_path: &Path) -> Result<Stream, Text> {
-    Err(text!("this system has no Unix sockets", "ce système n'a pas de sockets Unix"))
-}
-
-fn reason(error: &io::Error) -> Text {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => text!(
-            "connection refused (nothing listens there, or a firewall says no)",
-            "connexion refusée (rien n'y écoute, ou un pare-feu s'y oppose)"
-        ),
-        _ => Text::io(error),
+        several => {
+            let names = several.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            unreachable(&names, failures)
+        }
     }
 }
 
@@ -287,10 +119,7 @@ fn nothing_answered(address: &Address, failures: &[(Addr, Text)]) -> Fault {
 }
 
 fn unreachable(name: &str, failures: &[(Addr, Text)]) -> Fault {
-    let list = |pick: fn(&Text) -> &str| {
-        failures.iter().map(|(target, reason)| format!("{target} {}", pick(reason))).collect::<Vec<_>>().join("; ")
-    };
-    let (en, fr) = (list(|text| &text.en), list(|text| &text.fr));
+    let (en, fr) = (listed(failures, |text| &text.en), listed(failures, |text| &text.fr));
     Fault::new(
         Code::Connect,
         text!(
@@ -300,73 +129,9 @@ fn unreachable(name: &str, failures: &[(Addr, Text)]) -> Fault {
     )
 }
 
-/// How long resolved addresses are remembered: short beside any DNS record's life, long beside a burst of
-/// connections.
-const REMEMBERED: Duration = Duration::from_mins(1);
+fn listed(failures: &[(Addr, Text)], pick: fn(&Text) -> &str) -> String {
+    failures.iter().map(|(target, reason)| format!("{target} {}", pick(reason))).collect::<Vec<_>>().join("; ")
+}
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::net::TcpListener;
-
-    fn at(host: &str, port: u16) -> Address {
-        Address { host: Some(host.to_owned()), port }
-    }
-
-    async fn closed_port() -> u16 {
-        TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
-    }
-
-    fn dialler(addresses: Vec<Address>, failover: Failover) -> Dialler {
-        Dialler::new(
-            addresses.into_iter().map(Endpoint::Tcp).collect(),
-            failover,
-            false,
-            Duration::from_secs(5),
-            Vec::new(),
-        )
-    }
-
-    #[tokio::test]
-    async fn a_refused_connection_names_host_and_address() {
-        let port = closed_port().await;
-        let fault = dial(&at("127.0.0.1", port), Duration::from_secs(5)).await.unwrap_err();
-        assert_eq!(fault.code, Code::Connect);
-        assert!(fault.text.en.contains(&format!("127.0.0.1:{port}")) && fault.text.en.contains("refused"), "{fault}");
-    }
-
-    #[tokio::test]
-    async fn a_name_that_does_not_exist_is_a_resolve_fault() {
-        let fault = dial(&at("no-such-host.invalid", 1), Duration::from_secs(5)).await.unwrap_err();
-        assert_eq!(fault.code, Code::Resolve);
-        assert!(fault.text.en.contains("no-such-host.invalid"), "{fault}");
-    }
-
-    #[tokio::test]
-    async fn prio_takes_the_first_that_answers_and_round_robin_takes_turns() {
-        let (one, two) =
-            (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-        let ports = [one.local_addr().unwrap().port(), two.local_addr().unwrap().port()];
-        let dead = closed_port().await;
-        let prio =
-            dialler(vec![at("127.0.0.1", dead), at("127.0.0.1", ports[0]), at("127.0.0.1", ports[1])], Failover::Prio);
-        for _ in 0..3 {
-            assert_eq!(prio.dial().await.unwrap().target.ip().unwrap().port(), ports[0]);
-        }
-        let turns = dialler(ports.iter().map(|port| at("127.0.0.1", *port)).collect(), Failover::RoundRobin);
-        let first = turns.dial().await.unwrap().target.ip().unwrap().port();
-        let second = turns.dial().await.unwrap().target.ip().unwrap().port();
-        assert_ne!(first, second);
-        assert_eq!(turns.dial().await.unwrap().target.ip().unwrap().port(), first);
-    }
-
-    #[tokio::test]
-    async fn an_address_that_fails_is_resolved_again() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let dialler = dialler(vec![at("127.0.0.1", listener.local_addr().unwrap().port())], Failover::Prio);
-        // as if the name had pointed elsewhere a moment ago
-        let stale = vec![Addr::Ip(([127, 0, 0, 1], closed_port().await).into())];
-        dialler.lock()[0] = Some(Known { targets: stale, since: Instant::now() });
-        assert_eq!(dialler.dial().await.unwrap().target, Addr::Ip(listener.local_addr().unwrap()));
-    }
-}
+mod tests;

@@ -120,7 +120,8 @@ mod tests {
 
     async fn start() -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
         let local = Address { host: Some("127.0.0.1".to_owned()), port: 0 };
-        let listeners = listen::bind(&Endpoint::Tcp(local), &[]).await.unwrap().listeners;
+        let listeners =
+            listen::bind(&Endpoint::Tcp(local), &[], &crate::config::Owner::default()).await.unwrap().listeners;
         let address = listeners[0].local_addr().unwrap().ip().unwrap();
         let page = |path: &str| {
             let body = "hello\n".to_owned();

@@ -13,11 +13,13 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::options;
+#[cfg(unix)]
+use super::listen::UnixSocket;
+use super::options::{self, Family};
 use crate::config::tunnel::{Side, SocketOption};
 use crate::text::Text;
 
@@ -29,6 +31,15 @@ pub enum Stream {
     /// A Unix socket, named or one end of a pair.
     #[cfg(unix)]
     Unix(UnixStream),
+    /// Standard input and output where they are not one socket.
+    Pair(Pair),
+}
+
+/// A connection of two halves that are not one socket: pipes, files, a terminal.
+pub struct Pair {
+    reader: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    /// Gone once our half is shut down: closing it is how the other side learns of that.
+    writer: Option<Box<dyn AsyncWrite + Send + Sync + Unpin>>,
 }
 
 /// Where a connection comes from or goes to, or where somebody listens. Printed as stunnel does.
@@ -45,18 +56,24 @@ pub enum Addr {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// A Unix socket.
+    /// A Unix socket, with its file.
     #[cfg(unix)]
-    Unix(UnixListener),
+    Unix(UnixSocket),
 }
 
 impl Stream {
     /// Sets what `settings` and the defaults say for `side`; returns what the system refused. Only TCP has any.
     pub fn apply(&self, side: Side, settings: &[SocketOption]) -> Vec<Text> {
         match self {
-            Self::Tcp(stream) => options::apply(&SockRef::from(stream), side, settings),
+            Self::Tcp(stream) => {
+                let family = stream.local_addr().map_or(Family::V4, Family::of);
+                // the connection is there already: what is refused now keeps nobody out
+                options::apply(&SockRef::from(stream), family, side, settings)
+                    .unwrap_or_else(|refused| vec![refused.text])
+            }
             #[cfg(unix)]
             Self::Unix(_) => Vec::new(),
+            Self::Pair(_) => Vec::new(),
         }
     }
 
@@ -67,6 +84,7 @@ impl Stream {
             Self::Tcp(stream) => drop(SockRef::from(stream).set_linger(Some(Duration::ZERO))),
             #[cfg(unix)]
             Self::Unix(_) => {}
+            Self::Pair(_) => {}
         }
     }
 
@@ -79,6 +97,7 @@ impl Stream {
             Self::Tcp(stream) => stream.local_addr().map(Addr::Ip),
             #[cfg(unix)]
             Self::Unix(stream) => stream.local_addr().map(|at| Addr::Unix(at.as_pathname().map(Into::into))),
+            Self::Pair(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -87,6 +106,7 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
+            Self::Pair(pair) => Pin::new(pair),
         }
     }
 
@@ -95,7 +115,48 @@ impl Stream {
             Self::Tcp(stream) => Pin::new(stream),
             #[cfg(unix)]
             Self::Unix(stream) => Pin::new(stream),
+            Self::Pair(pair) => Pin::new(pair),
         }
+    }
+}
+
+impl Pair {
+    /// Reads here, writes there.
+    pub fn new(reader: Box<dyn AsyncRead + Send + Sync + Unpin>, writer: Box<dyn AsyncWrite + Send + Sync + Unpin>) -> Self {
+        Self { reader, writer: Some(writer) }
+    }
+}
+
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pair")
+    }
+}
+
+impl AsyncRead for Pair {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, out)
+    }
+}
+
+impl AsyncWrite for Pair {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.writer {
+            Some(writer) => Pin::new(writer).poll_write(cx, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writer.as_mut().map_or(Poll::Ready(Ok(())), |writer| Pin::new(writer).poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.as_mut().poll_flush(cx);
+        if flushed.is_ready() {
+            self.writer = None;
+        }
+        flushed
     }
 }
 
@@ -125,7 +186,7 @@ impl AsyncWrite for Stream {
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        !matches!(self, Self::Pair(_))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -146,7 +207,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.accept().await.map(|(stream, from)| (Stream::Tcp(stream), Addr::Ip(from))),
             #[cfg(unix)]
-            Self::Unix(listener) => listener
+            Self::Unix(socket) => socket
+                .listener()
                 .accept()
                 .await
                 .map(|(stream, from)| (Stream::Unix(stream), Addr::Unix(from.as_pathname().map(Into::into)))),
@@ -161,7 +223,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Addr::Ip),
             #[cfg(unix)]
-            Self::Unix(listener) => listener.local_addr().map(|at| Addr::Unix(at.as_pathname().map(Into::into))),
+            Self::Unix(socket) => socket.listener().local_addr().map(|at| Addr::Unix(at.as_pathname().map(Into::into))),
         }
     }
 }

@@ -4,14 +4,20 @@
 //! `cli::run`.
 
 #[cfg(unix)]
+mod privileges;
+#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
 #[cfg(unix)]
-pub use unix::{Daemon, PidFile, Signals, no_core_dumps, notify, tell_alive, watchdog};
+pub use privileges::Privileges;
+#[cfg(unix)]
+pub use unix::{Daemon, PidFile, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog};
 #[cfg(windows)]
-pub use windows::{Daemon, PidFile, Signals, no_core_dumps, notify, tell_alive, watchdog};
+pub use windows::{
+    Daemon, PidFile, Privileges, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog,
+};
 
 /// What the system or its administrator asks of a running service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +31,9 @@ pub enum Request {
     /// Say in the log what is running.
     Status,
 }
+
+/// What of `chroot`, `setuid`, `setgid` cannot be, and why.
+pub type Refused = (&'static str, crate::text::Text);
 
 /// What the service manager (systemd) is told; without one nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -96,7 +96,10 @@ impl Drop for PidFile {
 
 /// The second process of `foreground = no`; its standard input is the way to the first one.
 #[derive(Debug)]
-pub struct Daemon(());
+pub struct Daemon {
+    /// Opened early: a jail has none.
+    null: io::Result<File>,
+}
 
 impl Daemon {
     /// Whether this process is the one that [`Daemon::launch`] started; it is then detached from the terminal.
@@ -107,7 +110,8 @@ impl Daemon {
         marked.map(|_| {
             // refused only for the leader of a process group, which a started program is not
             let _ = rustix::process::setsid();
-            Self(())
+            let null = OpenOptions::new().read(true).write(true).open("/dev/null");
+            Self { null }
         })
     }
 
@@ -154,7 +158,7 @@ impl Daemon {
     /// # Errors
     /// `/dev/null` cannot be opened.
     pub fn started(self) -> io::Result<()> {
-        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let null = self.null?;
         // the first process may have been killed: the service runs all the same
         let _ = rustix::io::write(rustix::stdio::stdin(), STARTED.as_bytes());
         rustix::stdio::dup2_stdin(&null)?;
@@ -172,6 +176,14 @@ pub fn no_core_dumps() {
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+}
+
+/// Whether standard error is the connection that a super-server handed over as standard input.
+pub fn standard_error_is_a_connection() -> bool {
+    use rustix::fs::{FileType, fstat};
+    let (Ok(input), Ok(error)) = (fstat(rustix::stdio::stdin()), fstat(rustix::stdio::stderr())) else { return false };
+    let is_socket = FileType::from_raw_mode(error.st_mode) == FileType::Socket;
+    is_socket && (input.st_dev, input.st_ino) == (error.st_dev, error.st_ino)
 }
 
 /// Tells the service manager (`NOTIFY_SOCKET`, `sd_notify(3)`); without one nothing happens.

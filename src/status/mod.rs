@@ -106,6 +106,18 @@ impl Status {
         }
     }
 
+    /// Whether an address of a tunnel of this name could not be bound.
+    pub fn could_not_bind(&self, tunnel: &ServiceName) -> bool {
+        self.lock().tunnels.get(tunnel).is_some_and(|tunnel| tunnel.trouble.is_some())
+    }
+
+    /// When the certificates end that were seen last at the other ends of tunnels, in seconds since 1970.
+    pub fn peer_expiries(&self) -> Vec<(ServiceName, i64)> {
+        let table = self.lock();
+        let seen = table.tunnels.iter().filter_map(|(name, tunnel)| Some((name.clone(), tunnel.meter.peer_expiry()?)));
+        seen.collect()
+    }
+
     /// Who is not ready, and why: a tunnel that does not listen, a launcher whose latest success is more than three
     /// intervals old (and the time that a cycle takes), or that had none since the start.
     pub fn unready(&self) -> Vec<(ServiceName, Text)> {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::Status;
 use super::metrics::OPEN_METRICS;
 use crate::backoff::Backoff;
-use crate::config::{Address, Endpoint};
+use crate::config::{Address, Endpoint, Owner};
 use crate::event::{Event, Events, Level};
 use crate::net::http::{self, PLAIN, Page};
 use crate::net::listen::{self, BindError};
@@ -58,7 +58,7 @@ impl Drop for Pages {
 async fn serve(address: Address, status: Status, events: Events) {
     let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
     let listeners = loop {
-        match listen::bind(&Endpoint::Tcp(address.clone()), &[]).await {
+        match listen::bind(&Endpoint::Tcp(address.clone()), &[], &Owner::default()).await {
             Ok(bound) => break bound.listeners,
             Err(error) => events.emit(Event::new(Level::Error, "metrics_bind_failed", bind_failed(&error))),
         }

@@ -6,84 +6,42 @@
 
 mod alert;
 mod child;
+pub mod expiry;
 pub mod outside;
 pub mod plan;
+mod prepared;
+mod rebind;
+pub mod rights;
+mod watch;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Launcher, Place, Rejected, Remark, Tunnel};
+use crate::config::{Config, Defaults, Launcher, Remark, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
-use crate::model::{Fault, ServiceName};
+use crate::model::ServiceName;
+use crate::net::stream::{Addr, Listener};
 use crate::oauth::SignIns;
 use crate::status::{Pages, Status};
 use crate::text;
+use crate::text::Text;
 use crate::tunnel::{self, Running};
 
 use alert::{Alerts, Signs};
 use child::Child;
+use expiry::Expiry;
 use plan::{Plan, Step};
-
-/// A configuration with everything that can fail done: files read, keys loaded, directories seen.
-#[derive(Debug)]
-pub struct Prepared {
-    config: Config,
-    tunnels: Vec<tunnel::Prepared>,
-}
-
-impl Prepared {
-    /// What was accepted but means something else than it says, and what is not there today and may be tomorrow (a
-    /// share that is not mounted yet), in the order of the file.
-    pub fn warnings(&self) -> &[Remark] {
-        &self.config.warnings
-    }
-}
-
-/// Does everything that can fail. Touches nothing and starts nothing.
-///
-/// # Errors
-/// Everything that is wrong, in the order of the file.
-pub fn prepare(mut config: Config, events: &Events) -> Result<Prepared, Vec<Remark>> {
-    let outside::Findings { mistakes: mut remarks, missing } = outside::inspect(&config);
-    config.warnings.extend(missing);
-    config.warnings.sort_by(|one, other| one.place.cmp(&other.place));
-    let mut tunnels = Vec::new();
-    for section in &config.tunnels {
-        match tunnel::prepare(section, events) {
-            Ok(prepared) => tunnels.push(prepared),
-            Err(fault) => remarks.push(at_its_option(section, fault)),
-        }
-    }
-    if remarks.is_empty() {
-        return Ok(Prepared { config, tunnels });
-    }
-    remarks.sort_by(|one, other| one.place.cmp(&other.place));
-    Err(remarks)
-}
-
-/// The mistakes of a rejected file together with those that [`prepare`] finds in the rest of it: people correct a file
-/// once, not twice. Neither a line that is a mistake already nor a whole section with one in it is blamed for what
-/// follows from it.
-pub fn all_mistakes(rejected: Rejected) -> Vec<Remark> {
-    let Rejected { mut mistakes, rest, troubled } = rejected;
-    let look = |mut config: Box<Config>| {
-        // a launcher whose directory is misspelt has none: what lies in it cannot be asked
-        config.launchers.retain(|launcher| !launcher.deliver.as_os_str().is_empty() && !launcher.source.is_empty());
-        prepare(*config, &Events::nowhere()).err()
-    };
-    let more = rest.and_then(look).unwrap_or_default();
-    let mut known: HashSet<Place> = mistakes.iter().map(|mistake| mistake.place.clone()).collect();
-    known.extend(troubled);
-    mistakes.extend(more.into_iter().filter(|mistake| !known.contains(&mistake.place)));
-    mistakes.sort_by(|one, other| one.place.cmp(&other.place));
-    mistakes
-}
+pub use prepared::{Moment, Prepared, all_mistakes, prepare};
+use prepared::{at_its_option, hosts_of, primaries};
+use watch::Watch;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -99,18 +57,36 @@ pub struct Supervisor {
     launchers: Vec<(Launcher, Child)>,
     /// Sections that are gone: their connections may end in peace, their launchers finish an item.
     leaving: JoinSet<()>,
+    /// Cancelled once tunnels take connections.
+    gate: CancellationToken,
+    /// Listeners of the service manager that no tunnel has yet, in their order.
+    inherited: VecDeque<Listener>,
+    /// The process was root, and is no longer.
+    fallen: bool,
+    expiry: Expiry,
+    watch: Option<Watch>,
 }
 
 impl Supervisor {
     /// Starts what was prepared. Called within a runtime of several threads, on which the tunnels then live.
     pub fn start(prepared: Prepared, events: Events) -> Self {
-        let Prepared { config, tunnels } = prepared;
-        let state = config.global.state.clone();
+        let mut supervisor = Self::bind(prepared, events, Vec::new());
+        supervisor.begin();
+        supervisor
+    }
+
+    /// Binds what was prepared, and does nothing else: [`begin`](Self::begin) follows once the process is who it is to
+    /// be. `inherited`: listeners of the service manager, one for each tunnel with `accept`, in the order of the file, as
+    /// stunnel hands them out.
+    pub fn bind(prepared: Prepared, events: Events, inherited: Vec<Listener>) -> Self {
+        let Prepared { config, tunnels, privileges, own, .. } = prepared;
         let status = Status::default();
         status.follow(&config);
-        let alerts = Alerts::start(&state, events.clone());
+        let alerts = Alerts::start(&config.global.state, events.clone());
         alerts.follow(&config);
         let events = watched(&status, alerts.signs(), events);
+        let mut expiry = Expiry::default();
+        expiry.follow(own);
         let mut supervisor = Self {
             config,
             events,
@@ -121,34 +97,113 @@ impl Supervisor {
             tunnels: Vec::new(),
             launchers: Vec::new(),
             leaving: JoinSet::new(),
+            gate: CancellationToken::new(),
+            inherited: inherited.into(),
+            fallen: privileges.changes_user(),
+            expiry,
+            watch: None,
         };
-        for (section, prepared) in supervisor.config.tunnels.clone().into_iter().zip(tunnels) {
-            let running = supervisor.tunnel(prepared);
+        let sections: Vec<Tunnel> = primaries(&supervisor.config).cloned().collect();
+        for (section, prepared) in sections.into_iter().zip(tunnels) {
+            let running = supervisor.tunnel(&section, prepared);
             supervisor.tunnels.push((section, running));
         }
         supervisor.move_pages();
-        for section in enabled(&supervisor.config) {
-            let child = supervisor.child(&section, &state, None);
-            supervisor.launchers.extend(child.map(|child| (section, child)));
-        }
         supervisor
+    }
+
+    /// Takes connections and starts launchers.
+    pub fn begin(&mut self) {
+        self.gate.cancel();
+        let state = self.config.global.state.clone();
+        for section in enabled(&self.config) {
+            let child = self.child(&section, &state, None);
+            self.launchers.extend(child.map(|child| (section, child)));
+        }
+        self.watch_files();
+        self.look_at_certificates();
     }
 
     /// Goes over to another configuration. Sections that say the same go on undisturbed, with their certificates read
     /// anew; changed launchers start again after the item they are at; open connections live on.
-    pub async fn reload(&mut self, prepared: Prepared) {
-        let Prepared { config, tunnels } = prepared;
+    ///
+    /// # Errors
+    /// What cannot be bound of the addresses that are new; then nothing has changed.
+    pub async fn reload(&mut self, prepared: Prepared) -> Result<(), Vec<Remark>> {
+        let Prepared { config, tunnels, own, .. } = prepared;
+        let sections: Vec<Tunnel> = primaries(&config).cloned().collect();
+        let before = self.bound();
+        let old: Vec<&Tunnel> = self.tunnels.iter().map(|(section, _)| section).collect();
+        let mistakes = rebind::rehearse(&old, &before, &sections.iter().collect::<Vec<_>>(), self.fallen).await;
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
         self.say_what_does_not_reload(&config);
         self.status.follow(&config);
         self.alerts.follow(&config);
-        self.reload_tunnels(&config.tunnels, tunnels).await;
+        self.reload_tunnels(&sections, tunnels).await;
         // `state` is not reloaded
         let state = self.config.global.state.clone();
         self.reload_launchers(enabled(&config), &state);
         self.config = config;
         self.config.global.state = state;
         self.move_pages();
+        self.say_what_stays_bound(&before);
+        self.expiry.follow(own);
+        self.watch_files();
+        self.look_at_certificates();
         while self.leaving.try_join_next().is_some() {}
+        Ok(())
+    }
+
+    /// The files that changed on disk, where `watch_certificates` asks for them; for [`refresh`](Self::refresh).
+    pub async fn changed(&mut self) -> Vec<PathBuf> {
+        match &mut self.watch {
+            Some(watch) => watch.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Reads these files anew for the tunnels that use them. One that is broken leaves its tunnel as it was, and is told
+    /// of once: the next change is the next attempt.
+    pub fn refresh(&mut self, changed: &[PathBuf]) {
+        for (section, running) in &self.tunnels {
+            let hosts = hosts_of(&self.config, section);
+            let uses = |one: &Tunnel| files(one).into_iter().find(|file| changed.contains(file));
+            let Some(file) = std::iter::once(section).chain(hosts.iter().copied()).find_map(uses) else { continue };
+            let event = match tunnel::prepare(section, &hosts, &self.events) {
+                Ok(prepared) => {
+                    running.refresh(prepared);
+                    Event::new(Level::Notice, "certificates_read", read_anew(&section.name, &file))
+                }
+                Err(fault) => Event::new(Level::Error, "certificates_refused", kept_old(at_its_option(section, fault))),
+            };
+            self.events.emit(event.of(&section.name));
+        }
+        self.expiry.follow(expiry::own(&self.config));
+        self.look_at_certificates();
+    }
+
+    /// Tells of certificates that end soon. To be called now and then: each thing is told once.
+    pub fn look_at_certificates(&mut self) {
+        let events = self.expiry.due(&self.status.peer_expiries(), Timestamp::now());
+        events.into_iter().for_each(|event| self.events.emit(event));
+    }
+
+    /// One line for each open connection of each tunnel, as stunnel tells them.
+    pub fn report(&self) -> Vec<String> {
+        self.tunnels.iter().flat_map(|(_, running)| running.report()).collect()
+    }
+
+    /// Descriptors of the service manager that no section takes.
+    pub fn surplus(&self) -> usize {
+        self.inherited.len()
+    }
+
+    /// Tunnels that listen nowhere, although they were told to.
+    pub fn unbound(&self) -> Vec<ServiceName> {
+        let lost = |(section, running): &&(Tunnel, Running)| !section.accept.is_empty() && running.bound().is_empty();
+        self.tunnels.iter().filter(lost).map(|(section, _)| section.name.clone()).collect()
     }
 
     /// What is known about everything that runs.
@@ -157,15 +212,17 @@ impl Supervisor {
     }
 
     /// One line for each tunnel: where it listens.
-    pub fn listening(&self) -> Vec<(ServiceName, Vec<crate::net::stream::Addr>)> {
+    pub fn listening(&self) -> Vec<(ServiceName, Vec<Addr>)> {
         self.tunnels.iter().map(|(section, running)| (section.name.clone(), running.bound())).collect()
     }
 
-    /// Returns once every tunnel listens, at the latest after `limit`: a taken port must not hold up the rest.
+    /// Returns once every tunnel listens or has failed to, at the latest after `limit`: a taken port must not hold up the
+    /// rest.
     pub async fn settled(&self, limit: Duration) {
-        let listens = || self.tunnels.iter().all(|(_, running)| !running.bound().is_empty());
+        let failed = |section: &Tunnel| self.status.could_not_bind(&section.name);
+        let settled = || self.tunnels.iter().all(|(section, running)| running.is_listening() || failed(section));
         let all = async {
-            while !listens() {
+            while !settled() {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
@@ -240,7 +297,7 @@ impl Supervisor {
                     running.replace(prepared).await;
                     running
                 }
-                None => self.tunnel(prepared),
+                None => self.tunnel(section, prepared),
             };
             self.tunnels.push((section.clone(), running));
         }
@@ -280,9 +337,39 @@ impl Supervisor {
         }
     }
 
-    fn tunnel(&self, prepared: tunnel::Prepared) -> Running {
+    fn tunnel(&mut self, section: &Tunnel, prepared: tunnel::Prepared) -> Running {
         let meter = self.status.meter(prepared.name());
-        Running::start(prepared, self.events.clone(), meter)
+        let inherited = if section.accept.is_empty() { None } else { self.inherited.pop_front() };
+        Running::start_held(prepared, self.events.clone(), meter, inherited, self.gate.clone())
+    }
+
+    fn bound(&self) -> Vec<Addr> {
+        self.tunnels.iter().flat_map(|(_, running)| running.bound()).collect()
+    }
+
+    /// stunnel binds everything anew at a reload, and scripts wait for its lines.
+    fn say_what_stays_bound(&self, before: &[Addr]) {
+        if self.config.global.defaults != Defaults::Stunnel {
+            return;
+        }
+        for (section, running) in &self.tunnels {
+            let name = &section.name;
+            for at in running.bound().iter().filter(|at| before.contains(at)) {
+                let text = text!("Service [{name}] bound to {at}", "Service [{name}] à l'écoute sur {at}");
+                self.events.emit(Event::new(Level::Notice, "tunnel_listening", text).of(name));
+            }
+        }
+    }
+
+    /// Watches what the configuration names, where it asks for that.
+    fn watch_files(&mut self) {
+        let wanted = self.config.global.watch_certificates;
+        let files: BTreeSet<PathBuf> = self.config.tunnels.iter().flat_map(files).collect();
+        if !wanted || files.is_empty() {
+            self.watch = None;
+        } else if self.watch.as_ref().is_none_or(|watch| *watch.files() != files) {
+            self.watch = Some(Watch::start(files));
+        }
     }
 
     /// Serves `/metrics` where the configuration wants it.
@@ -327,6 +414,9 @@ impl Supervisor {
         let options = [
             ("state", old.state != new.state),
             ("pid", old.pid != new.pid),
+            ("chroot", old.chroot != new.chroot),
+            ("setuid", old.owner.user != new.owner.user),
+            ("setgid", old.owner.group != new.owner.group),
             ("foreground", old.foreground != new.foreground),
         ];
         for (option, _) in options.into_iter().filter(|(_, changed)| *changed) {
@@ -354,14 +444,25 @@ fn enabled(config: &Config) -> Vec<Launcher> {
     config.launchers.iter().filter(|launcher| launcher.enabled).cloned().collect()
 }
 
-fn at_its_option(section: &Tunnel, fault: Fault) -> Remark {
-    let files = [
-        ("key", &section.key),
-        ("cert", &section.cert),
-        ("CAfile", &section.trust.ca_file),
-        ("CApath", &section.trust.ca_path),
-    ];
-    outside::at_its_option(&section.places, &files, fault)
+/// The files of TLS that a tunnel names.
+fn files(section: &Tunnel) -> Vec<PathBuf> {
+    let trust = &section.trust;
+    [&section.cert, &section.key, &trust.ca_file, &trust.ca_path].into_iter().flatten().cloned().collect()
+}
+
+fn read_anew(name: &ServiceName, file: &Path) -> Text {
+    let file = file.display();
+    text!(
+        "Service [{name}]: {file} changed and was read again; new connections use it",
+        "Service [{name}] : {file} a changé et a été relu ; les nouvelles connexions s'en servent"
+    )
+}
+
+fn kept_old(Remark { place, text: Text { en, fr } }: Remark) -> Text {
+    text!(
+        "{place}: {en}; what was read before stays in use until this changes again",
+        "{place} : {fr} ; ce qui avait été lu reste en usage jusqu'au prochain changement"
+    )
 }
 
 /// Connections of a section that is gone end when they end.

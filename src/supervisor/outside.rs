@@ -15,6 +15,7 @@ use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
 use crate::oauth::Authority;
+use crate::platform::Privileges;
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::ClientTls;
@@ -30,14 +31,15 @@ pub struct Findings {
     pub missing: Vec<Remark>,
 }
 
-/// Asks the outside world whether `config` can work.
-pub fn inspect(config: &Config) -> Findings {
+/// Asks the outside world whether `config` can work; log and pid file are opened once `privileges` are given up.
+pub fn inspect(config: &Config, privileges: &Privileges) -> Findings {
     let mut findings = inspect_launchers(config);
-    findings.mistakes.extend(file_of_ours(config, "output", config.global.output.as_deref()));
+    let there = |path: Option<&PathBuf>| path.map(|path| privileges.outside(path));
+    findings.mistakes.extend(file_of_ours(config, "output", there(config.global.output.as_ref()).as_deref()));
     findings.mistakes.extend(alerts(config));
     findings.missing.extend(metrics(config));
     // /run/NAME of a service manager exists only while the service runs
-    findings.missing.extend(file_of_ours(config, "pid", config.global.pid.as_deref()));
+    findings.missing.extend(file_of_ours(config, "pid", there(config.global.pid.as_ref()).as_deref()));
     findings
 }
 

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::material;
 use super::refusal::Refusal;
 use super::verify::{ServerVerifier, Verdict};
+use crate::config::tls::Settings;
 use crate::config::tunnel::Sni;
 use crate::config::{Launcher, TlsVersion, Trust};
 use crate::model::{Code, Fault};
@@ -39,6 +40,8 @@ pub struct ClientOptions<'a> {
     pub versions: (TlsVersion, TlsVersion),
     /// Whether sessions are resumed.
     pub resume: bool,
+    /// How it is tuned.
+    pub settings: &'a Settings,
 }
 
 /// A client's end, ready for connections. Cheap to clone.
@@ -98,6 +101,7 @@ impl ClientTls {
             versions: (TlsVersion::V12, TlsVersion::V13),
             // built anew for each connection: there would be nothing to resume
             resume: false,
+            settings: &Settings::default(),
         })
     }
 
@@ -276,11 +280,29 @@ mod tests {
 
     fn client(trust: &Trust, pair: Option<&Pair>, versions: (TlsVersion, TlsVersion)) -> ClientTls {
         let (cert, key) = (pair.map(|pair| pair.cert.as_path()), pair.map(|pair| pair.key.as_path()));
-        ClientTls::build(&ClientOptions { trust, cert, key, sni: &Sni::Dialled, versions, resume: true }).unwrap()
+        ClientTls::build(&ClientOptions {
+            trust,
+            cert,
+            key,
+            sni: &Sni::Dialled,
+            versions,
+            resume: true,
+            settings: &Settings::default(),
+        })
+        .unwrap()
     }
 
     fn server(trust: &Trust, pair: &Pair, versions: (TlsVersion, TlsVersion), resume: bool) -> ServerTls {
-        ServerTls::build(&ServerOptions { trust, cert: &pair.cert, key: Some(&pair.key), versions, resume }).unwrap()
+        ServerTls::build(&ServerOptions {
+            trust,
+            cert: &pair.cert,
+            key: Some(&pair.key),
+            versions,
+            resume,
+            settings: &Settings::default(),
+            redirect: false,
+        })
+        .unwrap()
     }
 
     const BOTH: (TlsVersion, TlsVersion) = (TlsVersion::V12, TlsVersion::V13);

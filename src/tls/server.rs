@@ -8,16 +8,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsAcceptor};
 
 use super::client::{is_cut, no_versions};
 use super::material;
 use super::refusal::Refusal;
 use super::verify::ClientVerifier;
+use crate::config::tls::Settings;
 use crate::config::{TlsVersion, Trust};
 use crate::model::{Code, Fault};
 use crate::text;
@@ -36,6 +37,10 @@ pub struct ServerOptions<'a> {
     pub versions: (TlsVersion, TlsVersion),
     /// Whether sessions are resumed; off: no cache, no tickets.
     pub resume: bool,
+    /// How it is tuned.
+    pub settings: &'a Settings,
+    /// Clients whose certificate is refused, or missing, do not fail the handshake: [`ServerTls::verdict`] tells.
+    pub redirect: bool,
 }
 
 /// A server's end, ready for connections. Cheap to clone.
@@ -43,6 +48,33 @@ pub struct ServerOptions<'a> {
 pub struct ServerTls {
     acceptor: TlsAcceptor,
     warnings: Arc<[Text]>,
+}
+
+/// A connection whose first message, the `ClientHello`, was read: who decides by the server name chooses now.
+pub struct Hello<S> {
+    start: StartHandshake<S>,
+    server_name: Option<String>,
+}
+
+/// Reads the `ClientHello` (RFC 8446, 4.1.2) of a connection. Sets no time limit of its own.
+///
+/// # Errors
+/// The client does not speak TLS, or hung up (code `tls`).
+pub async fn hello<S>(stream: S, peer: &str) -> Result<Hello<S>, Fault>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
+    let start = start.map_err(|error| Fault::new(Code::Tls, explain(peer, &error)))?;
+    let server_name = start.client_hello().server_name().map(str::to_owned);
+    Ok(Hello { start, server_name })
+}
+
+impl<S> Hello<S> {
+    /// The server name that the client sent (RFC 6066, 3).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
+    }
 }
 
 impl ServerTls {
@@ -84,7 +116,28 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.acceptor.accept(stream).await.map_err(|error| Fault::new(Code::Tls, explain(peer, &error)))
+        self.accept_hello(hello(stream, peer).await?, peer).await
+    }
+
+    /// The same for a connection whose first message was read already.
+    ///
+    /// # Errors
+    /// As [`ServerTls::accept`].
+    pub async fn accept_hello<S>(&self, hello: Hello<S>, peer: &str) -> Result<TlsStream<S>, Fault>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let accepted = hello.start.into_stream(self.acceptor.config().clone()).await;
+        accepted.map_err(|error| Fault::new(Code::Tls, explain(peer, &error)))
+    }
+
+    /// With `redirect`: whether the client of this connection, new or resumed, showed the certificate that is
+    /// demanded.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn verdict<S>(&self, _stream: &TlsStream<S>) -> Result<(), Refusal> {
+        todo!()
     }
 
     /// What is odd about the files but stops nothing.

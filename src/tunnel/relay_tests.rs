@@ -8,6 +8,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::{TlsStream, server};
 
 use super::*;
+use crate::config::tls::Settings;
 use crate::config::tunnel::Sni;
 use crate::config::{Check, TlsVersion, Trust};
 use crate::tls::ca::TestCa;
@@ -29,12 +30,27 @@ impl Ends {
         let pair = ca.good("localhost");
         let trust = Trust { ca_file: Some(ca.cert.clone()), ..Trust::default() };
         let versions = (TlsVersion::V12, TlsVersion::V13);
-        let sni = &Sni::Dialled;
-        let client =
-            ClientTls::build(&ClientOptions { trust: &trust, cert: None, key: None, sni, versions, resume: true });
+        let (sni, settings) = (&Sni::Dialled, &Settings::default());
+        let client = ClientTls::build(&ClientOptions {
+            trust: &trust,
+            cert: None,
+            key: None,
+            sni,
+            versions,
+            resume: true,
+            settings,
+        });
         let anybody = Trust { check: Check::Off, ..trust.clone() };
         let (cert, key) = (pair.cert.as_path(), Some(pair.key.as_path()));
-        let server = ServerTls::build(&ServerOptions { trust: &anybody, cert, key, versions, resume: true });
+        let server = ServerTls::build(&ServerOptions {
+            trust: &anybody,
+            cert,
+            key,
+            versions,
+            resume: true,
+            settings,
+            redirect: false,
+        });
         Self { client: client.unwrap(), server: server.unwrap() }
     }
 

@@ -31,6 +31,7 @@ use pertuis::text::{Lang, Text};
 use self::bodies::Bodies;
 pub(crate) use self::deposits::{archive, envelope};
 pub(crate) use self::invoices::{chorus, facturx};
+pub(crate) use self::tunnels::tunnel_protocol;
 
 #[path = "bodies.rs"]
 mod bodies;
@@ -38,6 +39,8 @@ mod bodies;
 mod deposits;
 #[path = "invoices.rs"]
 mod invoices;
+#[path = "tunnels.rs"]
+mod tunnels;
 
 /// The configuration: mistakes stand inside the file, no section is lost, no secret is shown, and neither line ends
 /// nor the encoding of the file change what it says.

@@ -20,16 +20,16 @@ use pertuis::tunnel::{Running, prepare};
 use crate::support::ca::{Pair, TestCa};
 
 /// Longer than anything here takes; a test that reaches it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 // ---- what the tests are made of -------------------------------------------------------------------------------------
 
 /// Every event, and a bell that rings at each.
 #[derive(Clone, Default)]
-struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
+pub(crate) struct Heard(Arc<(Mutex<Vec<Event>>, Condvar)>);
 
 impl Heard {
-    fn events(&self) -> Events {
+    pub(crate) fn events(&self) -> Events {
         let heard = self.clone();
         Events::to(move |event| {
             heard.0.0.lock().unwrap().push(event);
@@ -38,7 +38,7 @@ impl Heard {
     }
 
     /// The first event that `is` it; waits.
-    fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
+    pub(crate) fn wait(&self, what: &str, is: impl Fn(&Event) -> bool) -> Event {
         let deadline = Instant::now() + PATIENCE;
         let mut list = self.0.0.lock().unwrap();
         loop {
@@ -51,12 +51,12 @@ impl Heard {
         }
     }
 
-    fn count(&self, name: &str) -> usize {
+    pub(crate) fn count(&self, name: &str) -> usize {
         self.0.0.lock().unwrap().iter().filter(|event| event.name == name).count()
     }
 
     /// Waits, from event to event, until `is` holds.
-    fn until(&self, what: &str, is: impl Fn() -> bool) {
+    pub(crate) fn until(&self, what: &str, is: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !is() {
             assert!(Instant::now() < deadline, "never: {what}");
@@ -65,12 +65,12 @@ impl Heard {
         }
     }
 
-    fn named(&self, name: &'static str) -> Event {
+    pub(crate) fn named(&self, name: &'static str) -> Event {
         self.wait(name, |event| event.name == name)
     }
 
     /// The address of the latest `bound to` line, as scripts read it.
-    fn bound(&self) -> SocketAddr {
+    pub(crate) fn bound(&self) -> SocketAddr {
         let line = self.named("tunnel_listening").text.en;
         let (_, address) = line.split_once("bound to ").unwrap();
         address.parse().unwrap()
@@ -78,54 +78,58 @@ impl Heard {
 }
 
 /// A tunnel with a runtime of its own, so that tests may block.
-struct Live {
-    runtime: tokio::runtime::Runtime,
-    running: Option<Running>,
-    heard: Heard,
+pub(crate) struct Live {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) running: Option<Running>,
+    pub(crate) heard: Heard,
 }
 
 impl Live {
-    fn start(tunnel: &Tunnel) -> Self {
+    pub(crate) fn start(tunnel: &Tunnel) -> Self {
+        Self::with_hosts(tunnel, &[])
+    }
+
+    pub(crate) fn with_hosts(tunnel: &Tunnel, hosts: &[&Tunnel]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let heard = Heard::default();
-        let prepared = prepare(tunnel, &heard.events()).unwrap();
-        let running = runtime.block_on(async { Running::start(prepared, heard.events(), Arc::default()) });
+        let prepared = prepare(tunnel, hosts, &heard.events()).unwrap();
+        let running = runtime.block_on(async { Running::start(prepared, heard.events(), Arc::default(), None) });
         Self { runtime, running: Some(running), heard }
     }
 
-    fn at(&self) -> SocketAddr {
+    pub(crate) fn at(&self) -> SocketAddr {
         self.heard.bound()
     }
 
-    fn running(&self) -> &Running {
+    pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
     }
 
-    fn replace(&self, tunnel: &Tunnel) {
-        let prepared = prepare(tunnel, &self.heard.events()).unwrap();
+    pub(crate) fn replace(&self, tunnel: &Tunnel) {
+        let prepared = prepare(tunnel, &[], &self.heard.events()).unwrap();
         self.runtime.block_on(self.running().replace(prepared));
     }
 
-    fn stop(&mut self, drain: Duration) {
+    pub(crate) fn stop(&mut self, drain: Duration) {
         let running = self.running.take().unwrap();
         self.runtime.block_on(running.stop(drain));
     }
 }
 
-fn local(port: u16) -> Address {
+pub(crate) fn local(port: u16) -> Address {
     Address { host: Some("127.0.0.1".to_owned()), port }
 }
 
-fn named(port: u16) -> Address {
+pub(crate) fn named(port: u16) -> Address {
     Address { host: Some("localhost".to_owned()), port }
 }
 
-fn trust(ca: Option<&Path>) -> Trust {
+pub(crate) fn trust(ca: Option<&Path>) -> Trust {
     let check = if ca.is_some() { Check::Chain } else { Check::Off };
     Trust { check, ca_file: ca.map(Path::to_owned), ..Trust::default() }
 }
 
-fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: Option<&Pair>) -> Tunnel {
+pub(crate) fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: Option<&Pair>) -> Tunnel {
     let section = Place { file: Path::new("test.conf").into(), line: 1 };
     Tunnel {
         name: ServiceName::new("t"),
@@ -147,6 +151,7 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
         virtual_host: None,
         versions: (TlsVersion::V12, TlsVersion::V13),
         resume: true,
+        tls: pertuis::config::tls::Settings::default(),
         failover: Failover::Prio,
         delay: false,
         reset: true,
@@ -160,16 +165,16 @@ fn tunnel(client: bool, accept: Address, connect: Address, trust: Trust, pair: O
     }
 }
 
-fn client(connect: Address, ca: &Path) -> Tunnel {
+pub(crate) fn client(connect: Address, ca: &Path) -> Tunnel {
     tunnel(true, local(0), connect, trust(Some(ca)), None)
 }
 
-fn server(connect: Address, pair: &Pair) -> Tunnel {
+pub(crate) fn server(connect: Address, pair: &Pair) -> Tunnel {
     tunnel(false, local(0), connect, trust(None), Some(pair))
 }
 
 /// A plain server for any number of connections, each a thread.
-fn serve(work: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
+pub(crate) fn serve(work: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -182,7 +187,7 @@ fn serve(work: impl Fn(TcpStream) + Clone + Send + 'static) -> u16 {
 }
 
 /// Sends everything back; ends when the other side has ended.
-fn echo(mut stream: TcpStream) {
+pub(crate) fn echo(mut stream: TcpStream) {
     let mut copy = stream.try_clone().unwrap();
     let _ = std::io::copy(&mut copy, &mut stream);
     let _ = stream.shutdown(std::net::Shutdown::Write);
@@ -205,11 +210,11 @@ fn pop3(mut stream: TcpStream) {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn connect(at: SocketAddr) -> TcpStream {
+pub(crate) fn connect(at: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(at).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -217,7 +222,7 @@ fn connect(at: SocketAddr) -> TcpStream {
 }
 
 /// Sends `data`, ends its half, and gives back what came.
-fn exchange(at: SocketAddr, data: &[u8]) -> Vec<u8> {
+pub(crate) fn exchange(at: SocketAddr, data: &[u8]) -> Vec<u8> {
     let stream = connect(at);
     let mut writer = stream.try_clone().unwrap();
     std::thread::scope(|scope| {
@@ -231,7 +236,7 @@ fn exchange(at: SocketAddr, data: &[u8]) -> Vec<u8> {
     })
 }
 
-fn pattern(length: usize) -> Vec<u8> {
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from((n * 7 + n / 253) % 251).unwrap()).collect()
 }
 
@@ -346,10 +351,10 @@ fn a_broken_file_is_found_before_any_port_is_touched() {
     let ca = TestCa::new(dir.path());
     let mut broken = server(local(1), &ca.good("localhost"));
     broken.key = Some(dir.path().join("missing.key"));
-    let fault = prepare(&broken, &Events::nowhere()).unwrap_err();
+    let fault = prepare(&broken, &[], &Events::nowhere()).unwrap_err();
     assert!(fault.text.en.contains("missing.key") && fault.text.fr.contains("missing.key"), "{fault}");
     broken.cert = None;
-    assert!(prepare(&broken, &Events::nowhere()).unwrap_err().text.en.contains("TLS server needs a certificate"));
+    assert!(prepare(&broken, &[], &Events::nowhere()).unwrap_err().text.en.contains("TLS server needs a certificate"));
 }
 
 #[test]
@@ -602,8 +607,8 @@ fn a_tunnel_that_falls_says_so_and_listens_again() {
     });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let target = tunnel(true, local(0), local(serve(echo)), trust(None), None);
-    let prepared = prepare(&target, &events).unwrap();
-    let running = runtime.block_on(async { Running::start(prepared, events, Arc::default()) });
+    let prepared = prepare(&target, &[], &events).unwrap();
+    let running = runtime.block_on(async { Running::start(prepared, events, Arc::default(), None) });
     heard.named("tunnel_fell");
     let address = heard.bound();
     assert_eq!(running.bound(), [Addr::Ip(address)]);

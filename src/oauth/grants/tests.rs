@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::super::google::{Answer, Redirect};
 use super::super::script::Script;
 use super::*;
+use crate::config::tls::Settings;
 use crate::config::{Check, Overrides, TlsVersion, Trust, load_bytes};
 use crate::model::Digest;
 use crate::tls;
@@ -596,7 +597,16 @@ async fn the_launchers_trust_and_proxy_hold_for_the_authorization_server() {
     let server = || {
         let versions = (TlsVersion::V12, TlsVersion::V13);
         let (trust, key) = (Trust { check: Check::Off, ..Trust::default() }, Some(pair.key.as_path()));
-        ServerTls::build(&ServerOptions { trust: &trust, cert: &pair.cert, key, versions, resume: false }).unwrap()
+        ServerTls::build(&ServerOptions {
+            trust: &trust,
+            cert: &pair.cert,
+            key,
+            versions,
+            resume: false,
+            settings: &Settings::default(),
+            redirect: false,
+        })
+        .unwrap()
     };
     let json = "Content-Type: application/json\r\n";
     let trusted = format!("CAfile = {}\n", ca.cert.display());

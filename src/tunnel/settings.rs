@@ -1,0 +1,211 @@
+//! What the sessions of a tunnel go by: its options, its TLS, where it connects to.
+//!
+//! Made once for each configuration by [`prepare`], which reads every file and touches no port; sessions hold on to the
+//! settings that they began with.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::protocol::Negotiation;
+use crate::config::protocol::Kind;
+use crate::config::tunnel::VirtualHost;
+use crate::config::{self, Address, Endpoint};
+use crate::event::{Event, Events, Level};
+use crate::model::{Code, Fault, ServiceName};
+use crate::net::dial::{DialOptions, Dialler};
+use crate::text;
+use crate::text::Text;
+use crate::tls::client::{ClientOptions, ClientTls};
+use crate::tls::material;
+use crate::tls::server::{ServerOptions, ServerTls};
+
+/// A tunnel whose files are read and whose TLS is built; nothing is bound or dialled yet.
+#[derive(Debug)]
+pub struct Prepared(pub(super) Arc<Settings>);
+
+/// What the sessions of a tunnel go by.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) tunnel: config::Tunnel,
+    pub(super) tls: Mode,
+    /// `connect`.
+    pub(super) dialler: Dialler,
+    /// `redirect`.
+    pub(super) redirect: Option<Dialler>,
+    /// `protocol`.
+    pub(super) negotiation: Option<Negotiation>,
+    /// When our own certificate ends, in seconds since 1970.
+    pub(super) expiry: Option<i64>,
+    /// The virtual hosts that take some of its connections, in the order of the file.
+    pub(super) hosts: Vec<Arc<Settings>>,
+    /// What the probe said last, so that it is told once for each service and not for each connection.
+    pub(super) probed: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Mode {
+    Client(ClientTls),
+    Server(ServerTls),
+}
+
+/// Reads the files of a tunnel and of its virtual hosts (`hosts`, in the order of the file), and builds their TLS.
+/// Warnings go to `events`.
+///
+/// # Errors
+/// A certificate, key or CA file is missing or of no use (code `config`), naming file and option.
+pub fn prepare(tunnel: &config::Tunnel, hosts: &[&config::Tunnel], events: &Events) -> Result<Prepared, Fault> {
+    let hosts = hosts.iter().map(|host| Ok(Arc::new(Settings::read(host, Vec::new(), events)?)));
+    let hosts = hosts.collect::<Result<Vec<_>, Fault>>()?;
+    Ok(Prepared(Arc::new(Settings::read(tunnel, hosts, events)?)))
+}
+
+impl Settings {
+    fn read(tunnel: &config::Tunnel, hosts: Vec<Arc<Self>>, events: &Events) -> Result<Self, Fault> {
+        let warn = |option: &str, text: Text| {
+            let place = tunnel.places.of(option);
+            let (en, fr) = (text.en, text.fr);
+            let text = text!("{place}: {en}", "{place}: {fr}");
+            events.emit(Event::new(Level::Warning, "tunnel_warning", text).of(&tunnel.name));
+        };
+        let tls = if tunnel.client { Mode::Client(client_tls(tunnel)?) } else { Mode::Server(server_tls(tunnel)?) };
+        let warnings = match &tls {
+            Mode::Client(tls) => tls.warnings(),
+            Mode::Server(tls) => tls.warnings(),
+        };
+        for text in warnings {
+            warn(option_of(tunnel, text), text.clone());
+        }
+        let plain = tunnel.accept.iter().filter(|_| tunnel.client).filter_map(Endpoint::tcp);
+        for address in plain.filter(|address| !is_local(address)) {
+            warn("accept", open_to_all(tunnel, address));
+        }
+        let to = |endpoints: &[Endpoint]| Dialler::new(dial_options(tunnel, endpoints));
+        Ok(Self {
+            tls,
+            dialler: to(&tunnel.connect),
+            redirect: Some(to(&tunnel.redirect)).filter(|_| !tunnel.redirect.is_empty()),
+            negotiation: tunnel.protocol.as_ref().map(|protocol| Negotiation::new(protocol, tunnel.client)),
+            expiry: own_expiry(tunnel),
+            hosts,
+            probed: Mutex::new(None),
+            tunnel: tunnel.clone(),
+        })
+    }
+
+    /// Connects to what no line of the file says: what a client asks for.
+    pub(super) fn dialler_of(&self, endpoints: &[Endpoint]) -> Dialler {
+        Dialler::new(dial_options(&self.tunnel, endpoints))
+    }
+
+    /// Whether a program takes the place of `accept`.
+    pub(super) fn starts_by_itself(&self) -> bool {
+        let config::Tunnel { accept, connect, exec, .. } = &self.tunnel;
+        exec.is_some() && accept.is_empty() && !connect.is_empty()
+    }
+
+    /// Whether sessions need to know where the firewall redirected them from.
+    pub(super) fn wants_destination(&self) -> bool {
+        let socks = self.tunnel.protocol.as_ref().is_some_and(|protocol| protocol.kind == Kind::Socks);
+        (self.tunnel.client && socks)
+            || self.tunnel.transparent.destination
+            || self.hosts.iter().any(|host| host.wants_destination())
+    }
+}
+
+impl Prepared {
+    /// The section's name.
+    pub fn name(&self) -> &ServiceName {
+        &self.0.tunnel.name
+    }
+}
+
+/// Whether `name`, as a client sent it, is one of `host`: the pattern itself, or `*` with a suffix; case does not count
+/// (stunnel 5.75, sni.c). One name of ASCII, as RFC 6066, 3 has it.
+pub(super) fn is_named(host: &VirtualHost, name: &str) -> bool {
+    match host.pattern.strip_prefix('*') {
+        Some(suffix) => {
+            let at = name.len().checked_sub(suffix.len());
+            at.and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+        }
+        None => host.pattern.eq_ignore_ascii_case(name),
+    }
+}
+
+fn dial_options(tunnel: &config::Tunnel, endpoints: &[Endpoint]) -> DialOptions {
+    DialOptions {
+        endpoints: endpoints.to_vec(),
+        failover: tunnel.failover,
+        delay: tunnel.delay,
+        timeout_each: tunnel.timeout_connect,
+        options: tunnel.socket.clone(),
+        local: tunnel.local.clone(),
+        transparent_source: tunnel.transparent.source,
+    }
+}
+
+fn client_tls(tunnel: &config::Tunnel) -> Result<ClientTls, Fault> {
+    ClientTls::build(&ClientOptions {
+        trust: &tunnel.trust,
+        cert: tunnel.cert.as_deref(),
+        key: tunnel.key.as_deref(),
+        sni: &tunnel.sni,
+        versions: tunnel.versions,
+        resume: tunnel.resume,
+        settings: &tunnel.tls,
+    })
+}
+
+fn server_tls(tunnel: &config::Tunnel) -> Result<ServerTls, Fault> {
+    let Some(cert) = tunnel.cert.as_deref() else { return Err(no_certificate(tunnel)) };
+    ServerTls::build(&ServerOptions {
+        trust: &tunnel.trust,
+        cert,
+        key: tunnel.key.as_deref(),
+        versions: tunnel.versions,
+        resume: tunnel.resume,
+        settings: &tunnel.tls,
+        redirect: !tunnel.redirect.is_empty(),
+    })
+}
+
+fn own_expiry(tunnel: &config::Tunnel) -> Option<i64> {
+    let chain = material::certificates(tunnel.cert.as_deref()?).ok()?;
+    chain.first().and_then(material::expiry)
+}
+
+/// The option whose file a warning names.
+fn option_of(tunnel: &config::Tunnel, text: &Text) -> &'static str {
+    let files = [("key", &tunnel.key), ("cert", &tunnel.cert), ("CApath", &tunnel.trust.ca_path)];
+    let named = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| text.en.contains(&*path.to_string_lossy()));
+    files.iter().find(|(_, path)| named(path)).map_or("CAfile", |(option, _)| option)
+}
+
+fn is_local(address: &Address) -> bool {
+    match &address.host {
+        None => false,
+        Some(host) => host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()),
+    }
+}
+
+fn no_certificate(tunnel: &config::Tunnel) -> Fault {
+    let name = &tunnel.name;
+    Fault::new(
+        Code::Config,
+        text!(
+            "Service [{name}]: TLS server needs a certificate: add `cert` (and `key`), or `client = yes`",
+            "Service [{name}] : un serveur TLS a besoin d'un certificat : ajoutez `cert` (et `key`), ou `client = yes`"
+        ),
+    )
+}
+
+fn open_to_all(tunnel: &config::Tunnel, address: &Address) -> Text {
+    let name = &tunnel.name;
+    let port = address.port;
+    text!(
+        "Service [{name}] takes plain text on {address} from the whole network; accept = 127.0.0.1:{port} keeps it to \
+         this machine",
+        "Service [{name}] reçoit en clair sur {address} depuis tout le réseau ; accept = 127.0.0.1:{port} le limite à \
+         cette machine"
+    )
+}

@@ -1,0 +1,8 @@
+//! Fuzz target: see `properties::tunnel_protocol`.
+#![no_main]
+
+#[path = "../properties.rs"]
+#[allow(dead_code)]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::tunnel_protocol(bytes));
