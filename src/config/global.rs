@@ -124,9 +124,11 @@ impl Global {
             defaults,
             state: options.get("state", value::path).unwrap_or_else(default_state),
             // who looks for stunnel's words looks for English ones
-            lang: options
-                .get("lang", |text| Ok(Lang::from_locale(text)))
-                .unwrap_or(if as_stunnel { Lang::En } else { overrides.lang }),
+            lang: options.get("lang", |text| Ok(Lang::from_locale(text))).unwrap_or(if as_stunnel {
+                Lang::En
+            } else {
+                overrides.lang
+            }),
             log_format: if word("log_format").as_deref() == Some("json") { LogFormat::Json } else { LogFormat::Text },
             foreground: match options.text("foreground").map(super::ini::fold).as_deref() {
                 Some("yes" | "oui") => Foreground::Yes,

@@ -6,6 +6,7 @@
 //! conversion live; help, man page section and sample ini are made from it.
 
 mod adullact;
+mod cipher_string;
 mod decode;
 pub mod explain;
 pub mod global;
@@ -332,6 +333,12 @@ pub struct Trust {
     pub ca_file: Option<PathBuf>,
     /// `CApath`: directory of such files.
     pub ca_path: Option<PathBuf>,
+    /// `CAstore`: one more file, or the system's store.
+    pub ca_store: Option<Store>,
+    /// `CRLfile`: PEM file of revocation lists.
+    pub crl_file: Option<PathBuf>,
+    /// `CRLpath`: directory of such files.
+    pub crl_path: Option<PathBuf>,
     /// `pin`: SHA-256 of the `SubjectPublicKeyInfo` in DER (as in RFC 7469, 2.4).
     pub pins: Vec<crate::model::Digest>,
     /// `checkHost`, `checkEmail`, `checkIP`: alternatives, any match of any of the three lists accepts.
@@ -348,6 +355,18 @@ pub struct Trust {
     /// `defaults = stunnel` and nothing asked: nothing is refused, but one line for each service says whether
     /// verification would have succeeded.
     pub probe: bool,
+    /// `defaults = stunnel`: what OpenSSL takes and webpki does not, a certificate of X.509 version 1 or of a CA
+    /// (`CA:TRUE`) as somebody's own, counts where a listed authority signed it itself.
+    pub old_leaves: bool,
+}
+
+/// `CAstore`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// `file:PATH`.
+    File(PathBuf),
+    /// `org.openssl.winstore:`.
+    System,
 }
 
 /// What holds where nothing is written: chain up to the system's anchors, and the dialled name.
@@ -357,6 +376,9 @@ impl Default for Trust {
             check: Check::Chain,
             ca_file: None,
             ca_path: None,
+            ca_store: None,
+            crl_file: None,
+            crl_path: None,
             pins: Vec::new(),
             check_host: Vec::new(),
             check_email: Vec::new(),
@@ -364,6 +386,7 @@ impl Default for Trust {
             dialled_name: true,
             require: false,
             probe: false,
+            old_leaves: false,
         }
     }
 }

@@ -10,7 +10,7 @@
 use super::ini::fold;
 use super::rows::ROWS;
 use super::template::Template;
-use super::value;
+use super::{tls, value};
 use crate::text;
 use crate::text::{Lang, Text};
 
@@ -160,6 +160,16 @@ pub enum Kind {
     Ip,
     /// An OpenSSL cipher string.
     Ciphers,
+    /// See [`super::tls::ciphersuites`].
+    CipherSuites,
+    /// See [`super::tls::groups`].
+    Groups,
+    /// See [`super::tls::cache_size`].
+    CacheSize,
+    /// See [`super::tls::ticket_secret`].
+    TicketSecret,
+    /// See [`super::trust::store`].
+    Store,
     /// A command of `SSL_CONF_cmd(3)`.
     OpenSslCommand,
     /// See [`value::retry`].
@@ -237,7 +247,7 @@ impl Row {
     /// The value as it may be shown.
     pub fn shown<'v>(&self, value: &'v str) -> &'v str {
         let hidden = match self.kind {
-            Kind::Secret => true,
+            Kind::Secret | Kind::TicketSecret => true,
             Kind::Proxy => value.contains('@'),
             _ => false,
         };
@@ -344,9 +354,14 @@ impl Kind {
             Self::TlsVersion { clamp } => tls_version(value, *clamp),
             Self::TlsOption => tls_option(value),
             Self::Ip => check(value::ip(value)),
-            Self::Ciphers => ciphers(value),
+            Self::Ciphers => check(super::cipher_string::parse(value)),
+            Self::CipherSuites => check(tls::ciphersuites(value)),
+            Self::Groups => check(tls::groups(value)),
+            Self::CacheSize => check(tls::cache_size(value)),
+            Self::TicketSecret => check(tls::ticket_secret(value)),
+            Self::Store if !value.is_empty() => check(super::trust::store(value)),
             Self::OpenSslCommand => openssl_command(value),
-            Self::Any | Self::PathOrNone | Self::Only(_) => Verdict::Fine,
+            Self::Any | Self::PathOrNone | Self::Store | Self::Only(_) => Verdict::Fine,
         }
     }
 }
@@ -416,24 +431,6 @@ fn tls_option(value: &str) -> Verdict {
         )),
         Ok(_) => Verdict::Fine,
     }
-}
-
-/// A list of nothing but pre-shared-key suites asks for an authentication that cannot be given.
-fn ciphers(value: &str) -> Verdict {
-    let asked =
-        value.split([':', ',', ' ', ';']).filter(|word| !word.is_empty() && !word.starts_with(['!', '-', '+', '@']));
-    let (mut some, mut only_psk) = (false, true);
-    for word in asked {
-        some = true;
-        only_psk &= word.to_ascii_uppercase().contains("PSK");
-    }
-    if some && only_psk {
-        return Verdict::Mistake(text!(
-            "pre-shared keys are not supported: use certificates",
-            "les clés pré-partagées ne sont pas prises en charge : utiliser des certificats"
-        ));
-    }
-    Verdict::Fine
 }
 
 /// Commands that only choose among ciphers and versions may be ignored; others may ask for more than that.

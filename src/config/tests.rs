@@ -290,7 +290,9 @@ fn values_of_a_tunnel_arrive_typed() {
     assert_eq!(client("TIMEOUTidle = 0").timeout_idle, Some(Duration::ZERO));
     assert_eq!(client("").timeout_idle, Some(Duration::from_hours(12)));
     assert_eq!(client("sni = mail.example.test").sni, Sni::Name("mail.example.test".to_owned()));
-    assert!(!server("options = NO_TICKET").resume);
+    assert!(!server("options = NO_TICKET").tls.tickets && server("options = NO_TICKET").resume);
+    let keys = "ticketKeySecret = 00112233445566778899aabbccddeeff\nticketMacSecret = ffeeddccbbaa99887766554433221100";
+    assert!(server(keys).tls.ticket_keys.is_some());
     assert!(server("options = NO_TICKET\noptions = -NO_TICKET").resume);
 }
 
@@ -326,6 +328,13 @@ const FATES: [(&str, &[&str]); 4] = [
         "mistake",
         &[
             "PSKsecrets = /x",
+            "CRLfile = x",
+            "CAstore = pkcs11:token=x",
+            "ciphers = AES256-SHA",
+            "ciphersuites = TLS_AES_128_CCM_SHA256",
+            "curves = P-521",
+            "curves = foo",
+            "ticketKeySecret = 0011",
             "ciphers = PSK",
             "OCSP = http://x",
             "ident = root",
@@ -346,17 +355,15 @@ const FATES: [(&str, &[&str]); 4] = [
             "options = NO_SUCH",
         ],
     ),
-    ("later", &["CRLfile = x", "bridge = yes", "CAstore = file:/x", "ticketKeySecret = 00", "local_password = x"]),
+    ("later", &["bridge = yes", "local_password = x"]),
     (
         "warning",
         &[
-            "ciphers = HIGH:!PSK",
-            "ciphersuites = TLS_AES_128_GCM_SHA256",
-            "curve = prime256v1",
+            "curve = prime256v1:X448",
+            "ticketKeySecret = 00112233445566778899aabbccddeeff",
             "securityLevel = 0",
             "OCSPaia = yes",
             "OCSPnonce = yes",
-            "session = 300",
             "options = -NO_SSLv3",
             "config = Curves:x",
             "TIMEOUTocsp = 5",
@@ -367,6 +374,13 @@ const FATES: [(&str, &[&str]); 4] = [
         "nothing",
         &[
             "OCSPaia = no",
+            "ciphers = HIGH:!PSK",
+            "ciphersuites = TLS_AES_128_GCM_SHA256",
+            "curve = prime256v1",
+            "session = 300",
+            "CRLfile = x\nCAfile = y",
+            "CAstore = file:/x",
+            "CAstore = org.openssl.winstore:",
             "options = ALL",
             "options = SINGLE_DH_USE",
             "transparent = none",

@@ -6,7 +6,7 @@
 
 use super::global::Defaults;
 use super::section::{Options, Report};
-use super::{Check, Place, Trust, value};
+use super::{Check, Place, Store, Trust, value};
 use crate::text;
 use crate::text::Text;
 
@@ -17,6 +17,9 @@ pub(super) fn build(options: &Options, client: bool, defaults: Defaults, report:
         check: Check::Off,
         ca_file: options.get("CAfile", value::path),
         ca_path: options.get("CApath", value::path),
+        ca_store: options.get("CAstore", store),
+        crl_file: options.get("CRLfile", value::path),
+        crl_path: options.get("CRLpath", value::path),
         pins: options.list("pin", value::pin),
         check_host: options.list("checkHost", value::some),
         check_email: options.list("checkEmail", value::some),
@@ -24,6 +27,7 @@ pub(super) fn build(options: &Options, client: bool, defaults: Defaults, report:
         dialled_name: false,
         require: !client && (asked.require || options.yes("requireCert", false)),
         probe: false,
+        old_leaves: defaults == Defaults::Stunnel,
     };
     trust.check = asked.check(&trust, client, defaults);
     trust.require |= !client && !trust.pins.is_empty();
@@ -32,6 +36,29 @@ pub(super) fn build(options: &Options, client: bool, defaults: Defaults, report:
     trust.dialled_name = client && no_lists(&trust) && (named || trust.probe);
     complain(options, &trust, &asked, client, defaults, report);
     trust
+}
+
+/// `CAstore`, of `OSSL_STORE`'s many kinds (`ossl_store(7)`) the two that mean something without OpenSSL.
+///
+/// # Errors
+/// Another kind.
+pub(super) fn store(value: &str) -> Result<Store, Text> {
+    let (scheme, rest) = match value.split_once(':') {
+        // one letter is a drive of Windows
+        Some((scheme, rest)) if scheme.len() > 1 && !scheme.contains(['/', '\\']) => (scheme, rest),
+        _ => ("file", value),
+    };
+    let path = rest.strip_prefix("//localhost").or_else(|| rest.strip_prefix("//")).unwrap_or(rest);
+    match scheme.to_ascii_lowercase().as_str() {
+        "file" if !path.is_empty() => Ok(Store::File(path.into())),
+        "org.openssl.winstore" => Ok(Store::System),
+        _ => Err(text!(
+            "{value:?}: only file:PATH and org.openssl.winstore: (the system's authorities) can be read; export the \
+             certificates and name them in CAfile or CApath (see docs/tls.md)",
+            "{value:?} : seuls file:CHEMIN et org.openssl.winstore: (les autorités du système) peuvent être lus ; \
+             exportez les certificats et indiquez-les dans CAfile ou CApath (voir docs/tls.fr.md)"
+        )),
+    }
 }
 
 /// What `verify`, `verifyChain` and `verifyPeer` ask for; later ones change earlier ones, as in stunnel.
@@ -100,12 +127,21 @@ fn no_lists(trust: &Trust) -> bool {
 fn complain(options: &Options, trust: &Trust, asked: &Asked, client: bool, defaults: Defaults, report: &mut Report) {
     let place = asked.place.clone().unwrap_or_else(|| options.place.clone());
     let given = |name| options.has(name) && options.text(name) != Some("");
-    let no_ca = !given("CAfile") && !given("CApath");
+    let system = trust.ca_store == Some(Store::System);
+    let no_file = !given("CAfile") && !given("CApath") && (!given("CAstore") || system);
+    let no_ca = no_file && !(system && client);
     let pinned = matches!(trust.check, Check::Pinned | Check::ChainAndPinned);
     let chain = matches!(trust.check, Check::Chain | Check::ChainAndPinned);
     let strict = !client || defaults == Defaults::Stunnel;
-    if no_ca && ((pinned && !options.has("pin")) || (chain && strict)) {
+    let unpinned = no_file && pinned && !options.has("pin");
+    if unpinned || (no_ca && chain && strict) {
         report.mistake(&place, needs_ca(pinned, client));
+    }
+    let lists = ["CRLfile", "CRLpath"].into_iter().find(|name| given(name)).map(|name| options.place_of(name));
+    match lists {
+        Some(at) if trust.check == Check::Off => report.warning(at, lists_without_verification()),
+        Some(at) if no_file => report.mistake(at, lists_without_ca()),
+        _ => {}
     }
     if trust.check == Check::Off && !no_lists(trust) {
         let name = ["checkHost", "checkEmail", "checkIP"].into_iter().find(|name| options.has(name));
@@ -138,6 +174,21 @@ fn needs_ca(pinned: bool, client: bool) -> Text {
     text!(
         "Either \"CAengine\", \"CAfile\", \"CApath\" or \"CAstore\" has to be configured: {en}",
         "il faut CAfile ou CApath : {fr}"
+    )
+}
+
+fn lists_without_verification() -> Text {
+    text!(
+        "revocation lists have no effect without verifyChain or verifyPeer: every certificate is accepted",
+        "les listes de révocation sont sans effet sans verifyChain ou verifyPeer : tout certificat est accepté"
+    )
+}
+
+/// The issuer's key proves the list; the system's verification has no room for lists of ours.
+fn lists_without_ca() -> Text {
+    text!(
+        "revocation lists need the CA that signs them: name its certificate in CAfile or CApath",
+        "les listes de révocation demandent l'autorité qui les signe : indiquez son certificat dans CAfile ou CApath"
     )
 }
 

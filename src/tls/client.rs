@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,7 +17,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::material;
 use super::refusal::Refusal;
-use super::verify::{ServerVerifier, Verdict};
+use super::verifier::ServerVerifier;
+use super::verify::Verdict;
 use crate::config::tls::Settings;
 use crate::config::tunnel::Sni;
 use crate::config::{Launcher, TlsVersion, Trust};
@@ -60,7 +61,7 @@ impl ClientTls {
     /// # Errors
     /// A file that is missing or of no use, or a system without roots (code `config`).
     pub fn build(options: &ClientOptions<'_>) -> Result<Self, Fault> {
-        let provider = super::provider();
+        let provider = super::tuned(options.settings);
         let (verifier, mut warnings) = ServerVerifier::new(options.trust, &provider)?;
         let verifier = Arc::new(verifier);
         let builder = ClientConfig::builder_with_provider(provider.clone())
@@ -78,9 +79,17 @@ impl ClientTls {
             }
         };
         config.enable_sni = *options.sni != Sni::Off;
-        if !options.resume {
-            config.resumption = Resumption::disabled();
-        }
+        config.resumption = if options.resume {
+            let kept = Resumption::in_memory_sessions(options.settings.cache_size);
+            let kind = if options.settings.tickets {
+                Tls12Resumption::SessionIdOrTickets
+            } else {
+                Tls12Resumption::SessionIdOnly
+            };
+            kept.tls12_resumption(kind)
+        } else {
+            Resumption::disabled()
+        };
         let name = match options.sni {
             Sni::Name(name) => Some(name.clone()),
             Sni::Dialled | Sni::Off => None,
@@ -115,7 +124,11 @@ impl ClientTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = server_name(self.name.as_deref().unwrap_or(host))?;
-        self.connector.connect(name, stream).await.map_err(|error| Fault::new(Code::Tls, explain(host, &error)))
+        let (connected, refusal) = Refusal::watch(self.connector.connect(name, stream)).await;
+        connected.map_err(|error| {
+            let text = refusal.map_or_else(|| explain(host, &error), |refusal| refusal.text(host));
+            Fault::new(Code::Tls, text)
+        })
     }
 
     /// With `trust.probe`: whether verification would have succeeded at the latest full handshake; each verdict is
@@ -204,9 +217,9 @@ pub fn explain(host: &str, error: &io::Error) -> Text {
         Some(E::AlertReceived(alert)) => alert_text(host, *alert),
         Some(E::PeerIncompatible(why)) => text!(
             "no common TLS version or cipher with {host} ({why:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
-             ChaCha20) or TLS 1.3",
+             ChaCha20) or TLS 1.3 (see docs/tls.md)",
             "aucune version de TLS ni chiffrement en commun avec {host} ({why:?}) ; il doit proposer TLS 1.2 (ECDHE \
-             avec AES-GCM ou ChaCha20) ou TLS 1.3"
+             avec AES-GCM ou ChaCha20) ou TLS 1.3 (voir docs/tls.fr.md)"
         ),
         Some(other) => {
             text!("TLS handshake with {host} failed: {other}", "échec de la négociation TLS avec {host} : {other}")
@@ -227,9 +240,9 @@ fn alert_text(host: &str, alert: AlertDescription) -> Text {
     match alert {
         A::ProtocolVersion | A::HandshakeFailure | A::InsufficientSecurity => text!(
             "{host} found no common TLS version or cipher ({alert:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
-             ChaCha20) or TLS 1.3, or it wants a certificate of ours (`cert`)",
+             ChaCha20) or TLS 1.3 (see docs/tls.md), or it wants a certificate of ours (`cert`)",
             "{host} n'a trouvé aucune version de TLS ni chiffrement en commun ({alert:?}) ; il doit proposer TLS 1.2 \
-             (ECDHE avec AES-GCM ou ChaCha20) ou TLS 1.3, ou bien il exige un certificat de notre part (`cert`)"
+             (ECDHE avec AES-GCM ou ChaCha20) ou TLS 1.3 (voir docs/tls.fr.md), ou bien il exige un certificat de notre part (`cert`)"
         ),
         A::BadCertificate
         | A::UnsupportedCertificate

@@ -1,11 +1,14 @@
-//! Certificates and keys from PEM files.
+//! Certificates and keys from files, in PEM or DER.
 //!
 //! Not a store: files are read when a tunnel or a launcher is prepared, and again at a reload. Every error names the
 //! file and the remedy, since a wrong file here is the most common reason why a tunnel does not start. A file may
-//! hold anything else besides (stunnel users keep chain and key in one).
+//! hold anything else besides, in any order (stunnel users keep chain and key in one). PKCS #12 is not read: its
+//! password has no place in a service, and its old ciphers would be a second cryptography; the error says how to
+//! convert it.
 
+#[cfg(unix)]
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -14,31 +17,27 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, SubjectPublicKeyInfo, X509Certificate};
 
-use crate::model::{Code, Fault};
+use super::files;
+use crate::model::Fault;
 use crate::text;
 use crate::text::Text;
 
-/// What `CAfile` and `CApath` hold.
-#[derive(Clone, Debug, Default)]
-pub struct Authorities {
-    /// Every certificate, in the order in which it was read.
-    pub certificates: Vec<CertificateDer<'static>>,
-    /// What is odd about the files but stops nothing.
-    pub warnings: Vec<Text>,
-}
-
-/// The certificates of a PEM file, leaf first as they stand; at least one.
+/// The certificates of a file, leaf first as they stand; at least one.
 ///
 /// # Errors
 /// The file cannot be read, holds no certificate, or holds a broken one (code `config`).
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let bytes = read(path)?;
+    let bytes = files::read(path)?;
+    if files::is_der(&bytes) {
+        let whole = matches!(X509Certificate::from_der(&bytes), Ok((rest, _)) if rest.is_empty());
+        return if whole { Ok(vec![CertificateDer::from(bytes)]) } else { Err(no_binary_certificate(path)) };
+    }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let name = path.display();
     match found {
         Ok(list) if !list.is_empty() => Ok(list),
-        Ok(_) => Err(no_certificate(path, &bytes)),
-        Err(error) => Err(config(text!(
+        Ok(_) => Err(no_certificate(path)),
+        Err(error) => Err(files::config(text!(
             "{name} is a broken PEM file ({error}); export the certificate again",
             "{name} est un fichier PEM abîmé ({error}) ; exportez de nouveau le certificat"
         ))),
@@ -51,12 +50,15 @@ pub fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(parsed.validity().not_after.timestamp())
 }
 
-/// The first private key of a PEM file (PKCS #8, PKCS #1 or SEC 1), not encrypted.
+/// The first private key of a file (PKCS #8, PKCS #1 or SEC 1), not encrypted.
 ///
 /// # Errors
 /// The file cannot be read or holds no usable key (code `config`).
 pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Fault> {
-    let bytes = read(path)?;
+    let bytes = files::read(path)?;
+    if files::is_der(&bytes) {
+        return PrivateKeyDer::try_from(bytes).map_err(|_| no_binary_certificate(path));
+    }
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| no_key(path, &bytes, &error))
 }
 
@@ -68,40 +70,21 @@ pub fn certified_key(provider: &CryptoProvider, cert: &Path, key: &Path) -> Resu
     let chain = certificates(cert)?;
     let name = key.display();
     let signer = provider.key_provider.load_private_key(private_key(key)?).map_err(|error| {
-        config(text!(
-            "{name}: this private key cannot be used ({error}); RSA, ECDSA and Ed25519 keys can",
-            "{name} : cette clé privée est inutilisable ({error}) ; les clés RSA, ECDSA et Ed25519 conviennent"
+        files::config(text!(
+            "{name}: this private key cannot be used ({error}); RSA from 2048 bits on, ECDSA and Ed25519 keys can (see \
+             docs/tls.md)",
+            "{name} : cette clé privée est inutilisable ({error}) ; les clés RSA dès 2048 bits, ECDSA et Ed25519 \
+             conviennent (voir docs/tls.fr.md)"
         ))
     })?;
     let certified = CertifiedKey::new(chain, signer);
-    if !belongs_together(&certified) {
-        let cert = cert.display();
-        return Err(config(text!(
-            "{name}: this private key does not belong to the first certificate of {cert}; \
-             name the matching pair in `cert` and `key`, the server's own certificate first",
-            "{name} : cette clé privée n'est pas celle du premier certificat de {cert} ; \
-             indiquez la bonne paire dans `cert` et `key`, le certificat du serveur en premier"
-        )));
+    match certified.cert.iter().position(|one| belongs_together(&certified, one)) {
+        Some(0) => {}
+        // OpenSSL takes the first for its own, and so does not start either
+        Some(place) => return Err(not_first(cert, key, place + 1)),
+        None => return Err(other_key(cert, key)),
     }
     Ok(Arc::new(certified))
-}
-
-/// What `CAfile` and `CApath` hold together.
-///
-/// Of a directory the files named `HASH.N` count, as for OpenSSL (`c_rehash`); where there is none, every PEM file
-/// does.
-///
-/// # Errors
-/// A file or directory cannot be read, or holds no certificate (code `config`).
-pub fn authorities(file: Option<&Path>, directory: Option<&Path>) -> Result<Authorities, Fault> {
-    let mut found = Authorities::default();
-    if let Some(file) = file {
-        found.certificates.extend(certificates(file)?);
-    }
-    if let Some(directory) = directory {
-        add_directory(&mut found, directory)?;
-    }
-    Ok(found)
 }
 
 /// The warning for a key that every user of the machine can read; `None` where that is not so or not known.
@@ -125,82 +108,39 @@ pub fn exposed_key(_path: &Path) -> Option<Text> {
     None
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Fault> {
-    let bytes = fs::read(path).map_err(|error| {
-        let name = path.display();
-        let Text { en, fr } = Text::io(&error);
-        config(text!(
-            "cannot read {name}: {en}; check the path and who may read it",
-            "impossible de lire {name} : {fr} ; vérifiez le chemin et les droits de lecture"
-        ))
-    })?;
-    // Windows' Notepad puts a mark in front, behind which the first BEGIN line would go unseen
-    Ok(bytes.strip_prefix(b"\xEF\xBB\xBF").map(<[u8]>::to_vec).unwrap_or(bytes))
+fn other_key(cert: &Path, key: &Path) -> Fault {
+    let (cert, key) = (cert.display(), key.display());
+    files::config(text!(
+        "{key}: this private key does not belong to the first certificate of {cert} (Private key does not match the \
+         certificate); name the matching pair in `cert` and `key`",
+        "{key} : cette clé privée n'est pas celle du premier certificat de {cert} ; indiquez la bonne paire dans `cert` \
+         et `key`"
+    ))
 }
 
-fn add_directory(found: &mut Authorities, directory: &Path) -> Result<(), Fault> {
-    let name = directory.display();
-    let files = files_of(directory)?;
-    let hashed: Vec<&PathBuf> = files.iter().filter(|path| is_hash_name(path)).collect();
-    let chosen: Vec<&PathBuf> = if hashed.is_empty() { files.iter().collect() } else { hashed };
-    let before = found.certificates.len();
-    for path in &chosen {
-        // a directory holds keys, READMEs and links to nowhere too: what has no certificate is passed over
-        found.certificates.extend(certificates(path).unwrap_or_default());
-    }
-    if found.certificates.len() == before {
-        return Err(config(text!(
-            "{name} holds no certificate in PEM format; put the CA's .pem file there",
-            "{name} ne contient aucun certificat au format PEM ; déposez-y le fichier .pem de l'autorité"
-        )));
-    }
-    if !files.iter().any(|path| is_hash_name(path)) {
-        found.warnings.push(text!(
-            "{name} has no files named HASH.N: every PEM file in it is trusted (OpenSSL would see none)",
-            "{name} n'a pas de fichiers nommés HASH.N : tout fichier PEM y est pris en compte \
-             (OpenSSL n'en verrait aucun)"
-        ));
-    }
-    Ok(())
+fn not_first(cert: &Path, key: &Path, place: usize) -> Fault {
+    let (cert, key) = (cert.display(), key.display());
+    files::config(text!(
+        "{key}: this private key belongs to certificate number {place} of {cert}, but does not belong to the first one; \
+         put that certificate first, then those that issued it, in this order",
+        "{key} : cette clé privée est celle du certificat numéro {place} de {cert}, pas celle du premier ; mettez ce \
+         certificat en tête, puis ceux qui l'ont émis, dans cet ordre"
+    ))
 }
 
-fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let name = directory.display();
-    let entries = fs::read_dir(directory).map_err(|error| {
-        let Text { en, fr } = Text::io(&error);
-        config(text!(
-            "cannot read the directory {name}: {en}; check the path and who may read it",
-            "impossible de lire le répertoire {name} : {fr} ; vérifiez le chemin et les droits de lecture"
-        ))
-    })?;
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
-    files.sort();
-    Ok(files)
-}
-
-/// `c_rehash` names: eight hex digits, a dot, a number.
-fn is_hash_name(path: &Path) -> bool {
-    let Some((hash, number)) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'))
-    else {
-        return false;
-    };
-    hash.len() == 8
-        && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-        && !number.is_empty()
-        && number.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn no_certificate(path: &Path, bytes: &[u8]) -> Fault {
+fn no_binary_certificate(path: &Path) -> Fault {
     let name = path.display();
-    if bytes.first() == Some(&DER_SEQUENCE) {
-        return config(text!(
-            "{name} is binary (DER or PKCS #12), expected PEM text; convert it: \
-             openssl x509 -inform der -in {name} -out {name}.pem, or openssl pkcs12 -nodes -in {name} -out {name}.pem",
-            "{name} est binaire (DER ou PKCS #12), un texte PEM est attendu ; convertissez-le : \
-             openssl x509 -inform der -in {name} -out {name}.pem, ou openssl pkcs12 -nodes -in {name} -out {name}.pem"
-        ));
-    }
-    config(text!(
+    files::config(text!(
+        "{name} is binary, but neither a certificate nor a key in DER; a PKCS #12 file (.p12, .pfx) is converted by: \
+         openssl pkcs12 -in {name} -nodes -out {name}.pem (with -legacy for an old one), then chmod 600 {name}.pem",
+        "{name} est binaire, mais ni un certificat ni une clé en DER ; un fichier PKCS #12 (.p12, .pfx) se convertit \
+         ainsi : openssl pkcs12 -in {name} -nodes -out {name}.pem (avec -legacy pour un ancien), puis chmod 600 {name}.pem"
+    ))
+}
+
+fn no_certificate(path: &Path) -> Fault {
+    let name = path.display();
+    files::config(text!(
         "{name} holds no certificate: expected a block that starts with -----BEGIN CERTIFICATE-----",
         "{name} ne contient aucun certificat : un bloc commençant par -----BEGIN CERTIFICATE----- est attendu"
     ))
@@ -210,14 +150,14 @@ fn no_key(path: &Path, bytes: &[u8], error: &rustls_pki_types::pem::Error) -> Fa
     let name = path.display();
     let head = String::from_utf8_lossy(bytes);
     if head.contains("BEGIN ENCRYPTED PRIVATE KEY") || head.contains("Proc-Type: 4,ENCRYPTED") {
-        return config(text!(
+        return files::config(text!(
             "{name}: the private key is protected by a pass phrase, which a service cannot type; \
              write it without one: openssl pkey -in {name} -out key.pem, then chmod 600 key.pem",
             "{name} : la clé privée est protégée par une phrase secrète, qu'un service ne peut pas saisir ; \
              écrivez-la sans elle : openssl pkey -in {name} -out key.pem, puis chmod 600 key.pem"
         ));
     }
-    config(text!(
+    files::config(text!(
         "{name} holds no usable private key ({error}); name the file that has the \
          -----BEGIN PRIVATE KEY----- block in `key`",
         "{name} ne contient pas de clé privée utilisable ({error}) ; indiquez dans `key` le fichier qui porte \
@@ -227,10 +167,8 @@ fn no_key(path: &Path, bytes: &[u8], error: &rustls_pki_types::pem::Error) -> Fa
 
 /// Compares the key bits alone: the algorithm's parameters are written in more than one way. A key whose public
 /// half is not known is given the benefit of the doubt.
-fn belongs_together(certified: &CertifiedKey) -> bool {
-    let (Some(ours), Some(leaf)) = (certified.key.public_key(), certified.cert.first()) else {
-        return true;
-    };
+fn belongs_together(certified: &CertifiedKey, leaf: &CertificateDer<'_>) -> bool {
+    let Some(ours) = certified.key.public_key() else { return true };
     let (Ok((_, ours)), Ok((_, leaf))) = (SubjectPublicKeyInfo::from_der(&ours), X509Certificate::from_der(leaf))
     else {
         return false;
@@ -238,15 +176,10 @@ fn belongs_together(certified: &CertifiedKey) -> bool {
     ours.subject_public_key.data == leaf.public_key().subject_public_key.data
 }
 
-fn config(text: Text) -> Fault {
-    Fault::new(Code::Config, text)
-}
-
-/// First byte of every DER certificate and PKCS #12 file (X.690, 8.9).
-const DER_SEQUENCE: u8 = 0x30;
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::ca::TestCa;
     use super::super::provider;
     use super::*;
@@ -266,9 +199,10 @@ mod tests {
     fn wrong_files_say_what_they_are() {
         let dir = tempfile::tempdir().unwrap();
         let ca = TestCa::new(dir.path());
-        let der = dir.path().join("x.der");
-        fs::write(&der, certificates(&ca.cert).unwrap()[0].as_ref()).unwrap();
-        assert!(certificates(&der).unwrap_err().text.en.contains("openssl x509 -inform der"));
+        let pfx = dir.path().join("x.p12");
+        fs::write(&pfx, [0x30, 0x82, 1, 0, 2, 1, 3]).unwrap();
+        assert!(certificates(&pfx).unwrap_err().text.en.contains("openssl pkcs12 -in"));
+        assert!(private_key(&pfx).unwrap_err().text.en.contains("openssl pkcs12 -in"));
         assert!(certificates(&dir.path().join("none")).unwrap_err().text.en.contains("cannot read"));
         let locked = dir.path().join("locked.pem");
         fs::write(&locked, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n")
@@ -278,20 +212,26 @@ mod tests {
     }
 
     #[test]
-    fn hashed_names_count_alone_and_a_mark_in_front_is_passed_over() {
+    fn der_and_one_file_for_all_in_any_order_do_as_well() {
         let dir = tempfile::tempdir().unwrap();
         let ca = TestCa::new(dir.path());
-        let path = dir.path().join("capath");
-        fs::create_dir(&path).unwrap();
-        let mut marked = b"\xEF\xBB\xBF".to_vec();
-        marked.extend(fs::read(&ca.cert).unwrap());
-        fs::write(path.join("any.pem"), marked).unwrap();
-        let plain = authorities(None, Some(&path)).unwrap();
-        assert_eq!((plain.certificates.len(), plain.warnings.len()), (1, 1));
-        fs::copy(&ca.good("a").cert, path.join("0a1b2c3d.0")).unwrap();
-        fs::copy(&ca.cert, path.join("0a1b2c3d.pem")).unwrap();
-        let hashed = authorities(None, Some(&path)).unwrap();
-        assert_eq!((hashed.certificates.len(), hashed.warnings.len()), (1, 0));
+        let pair = ca.good("localhost");
+        let (cert, key) = (fs::read_to_string(&pair.cert).unwrap(), fs::read_to_string(&pair.key).unwrap());
+        let root = fs::read_to_string(&ca.cert).unwrap();
+        let der = (dir.path().join("c.der"), dir.path().join("k.der"));
+        fs::write(&der.0, certificates(&pair.cert).unwrap()[0].as_ref()).unwrap();
+        fs::write(&der.1, private_key(&pair.key).unwrap().secret_der()).unwrap();
+        assert!(certified_key(&provider(), &der.0, &der.1).is_ok());
+        let all = dir.path().join("all.pem");
+        for text in [format!("{key}{cert}{root}"), format!("{cert}{key}{root}"), format!("notes\n{cert}{root}\n{key}")]
+        {
+            fs::write(&all, text).unwrap();
+            assert_eq!(certified_key(&provider(), &all, &all).unwrap().cert.len(), 2);
+        }
+        // as for OpenSSL the first one is our own
+        fs::write(&all, format!("{root}{cert}{key}")).unwrap();
+        let fault = certified_key(&provider(), &all, &all).unwrap_err();
+        assert!(fault.text.en.contains("certificate number 2") && fault.text.fr.contains("numéro 2"), "{fault}");
     }
 
     #[cfg(unix)]

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use rustls_pki_types::ServerName;
-use x509_parser::prelude::{GeneralName, X509Certificate};
+use x509_parser::prelude::{GeneralName, X509Certificate, X509Name};
 
 use crate::config::Trust;
 
@@ -75,6 +75,23 @@ pub fn names_of(cert: &X509Certificate<'_>) -> Vec<String> {
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
+}
+
+/// A subject or issuer in one form for comparison, as OpenSSL's `X509_NAME_cmp` sees it (RFC 5280, 7.1): case, the kind of
+/// string and doubled blanks do not count.
+pub(crate) fn canonical(name: &X509Name<'_>) -> String {
+    let mut text = String::new();
+    for part in name.iter_rdn() {
+        for attribute in part.iter() {
+            let value = match attribute.as_str() {
+                Ok(value) => value.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" "),
+                Err(_) => crate::model::hex(attribute.as_slice()),
+            };
+            text += &format!("/{}={}", attribute.attr_type(), value.escape_debug());
+        }
+        text.push('|');
+    }
+    text
 }
 
 /// A name that the certificate itself bears, for verifiers that insist on checking one; wildcards filled in.

@@ -4,6 +4,7 @@
 //! returns ([`Refusal::find`]), because rustls' texts ("invalid peer certificate: `UnknownIssuer`") tell an
 //! administrator neither whose certificate it was nor how to go on.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -67,6 +68,34 @@ pub enum Reason {
     OtherKey,
     /// Made for another purpose (extended key usage).
     OtherPurpose,
+    /// It is revoked.
+    Revoked,
+    /// Revocation lists are asked for, and its issuer has none among them.
+    NoRevocationList {
+        /// The issuer.
+        issuer: String,
+    },
+    /// A list bears its issuer's name, but the issuer's key did not sign it, or that key is not known.
+    ForeignRevocationList {
+        /// The issuer.
+        issuer: String,
+    },
+    /// Its issuer's list is out of date; the date is UTC.
+    OldRevocationList {
+        /// Until when the list held.
+        on: String,
+    },
+    /// Its issuer's list does not hold yet; the date is UTC.
+    FutureRevocationList {
+        /// From when the list holds.
+        from: String,
+    },
+    /// A certificate between it and the root may not sign others.
+    NoAuthority,
+    /// Its key is a pinned one, but it names somebody else than the certificate of that key.
+    OtherSubject,
+    /// None was shown.
+    NoCertificate,
     /// Not a certificate that can be read, or a rule of the chain is broken; what the library says.
     Broken(String),
 }
@@ -85,12 +114,25 @@ impl Refusal {
         )
     }
 
-    /// Wrapped so that rustls carries it to the caller of the handshake.
+    /// For rustls: within [`Refusal::watch`] the error that makes it send OpenSSL's alert, while the refusal itself waits
+    /// there; elsewhere the refusal, wrapped so that rustls carries it to the caller of the handshake.
     pub fn into_rustls(self) -> rustls::Error {
-        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(self))))
+        let alert = self.reason.alert();
+        let kept = LATEST.try_with(|latest| *latest.borrow_mut() = Some(self.clone()));
+        let error = if kept.is_ok() { alert } else { CertificateError::Other(OtherError(Arc::new(self))) };
+        rustls::Error::InvalidCertificate(error)
     }
 
-    /// Found again in the error of a handshake.
+    /// Lets a handshake run; the refusal by which it failed comes back beside its outcome.
+    pub(super) async fn watch<T>(handshake: impl Future<Output = T>) -> (T, Option<Self>) {
+        let watched = async {
+            let outcome = handshake.await;
+            (outcome, LATEST.with(RefCell::take))
+        };
+        LATEST.scope(RefCell::new(None), watched).await
+    }
+
+    /// Found again in the error of a handshake that nobody watched.
     pub fn find(error: &io::Error) -> Option<&Self> {
         match error.get_ref()?.downcast_ref::<rustls::Error>()? {
             rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => inner.downcast_ref(),
@@ -107,7 +149,30 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+tokio::task_local! {
+    /// The refusal of the handshake that is running in this task.
+    static LATEST: RefCell<Option<Refusal>>;
+}
+
 impl Reason {
+    /// The error for which rustls sends the alert that OpenSSL sends with stunnel (observed with 5.68); where OpenSSL says
+    /// `internal_error`, for a name, `bad_certificate`.
+    fn alert(&self) -> CertificateError {
+        match self {
+            Self::Expired { .. } | Self::ChainOutOfDate | Self::OldRevocationList { .. } => CertificateError::Expired,
+            Self::Revoked => CertificateError::Revoked,
+            Self::UnknownIssuer { .. }
+            | Self::SelfSigned
+            | Self::OldVersion
+            | Self::Authority
+            | Self::NoAuthority
+            | Self::NoRevocationList { .. } => CertificateError::UnknownIssuer,
+            Self::OtherIssuerKey { .. } | Self::ForeignRevocationList { .. } => CertificateError::BadSignature,
+            Self::OtherPurpose => CertificateError::InvalidPurpose,
+            _ => CertificateError::BadEncoding,
+        }
+    }
+
     /// What is wrong and what to do.
     pub fn text(&self) -> Text {
         match self {
@@ -137,7 +202,37 @@ impl Reason {
                  signé ; cette autorité a sans doute été recréée : mettez son certificat actuel dans `CAfile` (ou dans \
                  les racines du système)"
             ),
+            Self::NoRevocationList { .. }
+            | Self::ForeignRevocationList { .. }
+            | Self::OldRevocationList { .. }
+            | Self::FutureRevocationList { .. } => self.without_list(),
             _ => self.plain(),
+        }
+    }
+
+    fn without_list(&self) -> Text {
+        match self {
+            Self::NoRevocationList { issuer } => text!(
+                "unable to get certificate CRL: revocation lists are demanded, and there is none of \"{issuer}\"; add that \
+                 CA's list to `CRLfile` or `CRLpath`, then reload",
+                "pas de liste de révocation : elles sont exigées, et il n'y en a pas de « {issuer} » ; ajoutez la liste de \
+                 cette autorité à `CRLfile` ou `CRLpath`, puis rechargez"
+            ),
+            Self::ForeignRevocationList { issuer } => text!(
+                "CRL signature failure: the revocation list of \"{issuer}\" is not signed by a key that is known as \
+                 theirs; fetch the current list, and put the certificate of that CA in `CAfile`",
+                "signature de la liste de révocation : celle de « {issuer} » n'est pas signée d'une clé connue comme la \
+                 sienne ; récupérez la liste à jour, et mettez le certificat de cette autorité dans `CAfile`"
+            ),
+            Self::OldRevocationList { on } => text!(
+                "CRL has expired: the revocation list of its issuer ended on {on}; fetch the current one, then reload",
+                "la liste de révocation de son émetteur a expiré le {on} ; récupérez la liste à jour, puis rechargez"
+            ),
+            Self::FutureRevocationList { from } => text!(
+                "CRL is not yet valid: the revocation list of its issuer begins on {from}; check the clock of this machine",
+                "la liste de révocation de son émetteur ne vaut qu'à partir du {from} ; vérifiez l'horloge de cette machine"
+            ),
+            other => Text::same(format!("{other:?}")),
         }
     }
 
@@ -164,6 +259,25 @@ impl Reason {
                  pin the new one",
                 "sa clé publique n'est aucune de celles qui sont épinglées ; assurez-vous que la clé a vraiment été \
                  changée avant d'épingler la nouvelle"
+            ),
+            Self::Revoked => text!(
+                "certificate revoked: its issuer has withdrawn it; its owner must have a new one made",
+                "certificat révoqué : son émetteur l'a retiré ; son propriétaire doit en obtenir un nouveau"
+            ),
+            Self::NoAuthority => text!(
+                "invalid CA certificate: one between it and its root may not sign others; the CA must issue that one anew",
+                "certificat d'autorité invalide : l'un de ceux entre lui et sa racine n'a pas le droit d'en signer d'autres ; \
+                 l'autorité doit le réémettre"
+            ),
+            Self::OtherSubject => text!(
+                "its public key is a pinned one, but it names somebody else than the certificate of that key in `CAfile`; \
+                 put the new certificate there, or trust the key alone with `pin`",
+                "sa clé publique est épinglée, mais il nomme quelqu'un d'autre que le certificat de cette clé dans `CAfile` ; \
+                 mettez-y le nouveau certificat, ou fiez-vous à la seule clé par `pin`"
+            ),
+            Self::NoCertificate => text!(
+                "peer did not return a certificate, which this service requires; give it a `cert` and `key`",
+                "aucun n'a été présenté, et ce service en exige un ; donnez-lui `cert` et `key`"
             ),
             Self::OtherPurpose => text!(
                 "it was made for another purpose (extended key usage); its owner must have one made for TLS",

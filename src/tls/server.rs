@@ -7,17 +7,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::{Accepted, Acceptor, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::{HandshakeKind, PeerIncompatible, ServerConfig};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
-use tokio_rustls::{LazyConfigAcceptor, StartHandshake, TlsAcceptor};
 
 use super::client::{is_cut, no_versions};
-use super::material;
+use super::offer::{Offer, START};
 use super::refusal::Refusal;
-use super::verify::ClientVerifier;
+use super::verifier::ClientVerifier;
+use super::{material, sessions};
 use crate::config::tls::Settings;
 use crate::config::{TlsVersion, Trust};
 use crate::model::{Code, Fault};
@@ -46,7 +47,10 @@ pub struct ServerOptions<'a> {
 /// A server's end, ready for connections. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
-    acceptor: TlsAcceptor,
+    config: Arc<ServerConfig>,
+    /// `None` where clients are not asked for a certificate.
+    verifier: Option<Arc<ClientVerifier>>,
+    redirect: bool,
     warnings: Arc<[Text]>,
 }
 
@@ -54,20 +58,55 @@ pub struct ServerTls {
 pub struct Hello<S> {
     start: StartHandshake<S>,
     server_name: Option<String>,
+    offer: Offer,
 }
 
 /// Reads the `ClientHello` (RFC 8446, 4.1.2) of a connection. Sets no time limit of its own.
 ///
 /// # Errors
 /// The client does not speak TLS, or hung up (code `tls`).
-pub async fn hello<S>(stream: S, peer: &str) -> Result<Hello<S>, Fault>
+pub async fn hello<S>(mut stream: S, peer: &str) -> Result<Hello<S>, Fault>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let start = LazyConfigAcceptor::new(Acceptor::default(), stream).await;
-    let start = start.map_err(|error| Fault::new(Code::Tls, explain(peer, &error)))?;
-    let server_name = start.client_hello().server_name().map(str::to_owned);
-    Ok(Hello { start, server_name })
+    let mut start = Vec::with_capacity(START);
+    let failed =
+        |error: &io::Error, start: &[u8]| Fault::new(Code::Tls, explain(peer, error, None, &Offer::new(start, &[])));
+    let read = read_hello(&mut stream, &mut start).await;
+    let accepted = read.map_err(|error| failed(&error, &start))?;
+    let hello = accepted.client_hello();
+    let server_name = hello.server_name().map(str::to_owned);
+    let offer = Offer::new(&start, hello.cipher_suites());
+    Ok(Hello { start: StartHandshake::from_parts(accepted, stream), server_name, offer })
+}
+
+/// `start` becomes the first bytes that were read. Bounded by rustls, which takes no message above 64 KiB.
+async fn read_hello<S>(stream: &mut S, start: &mut Vec<u8>) -> io::Result<Accepted>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut acceptor, mut buffer) = (Acceptor::default(), vec![0; CHUNK]);
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        let mut rest = &buffer[..count];
+        if rest.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        start.extend(rest.iter().take(START - start.len()));
+        while !rest.is_empty() && acceptor.read_tls(&mut rest)? > 0 {}
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => return Ok(accepted),
+            Err((error, mut alert)) => {
+                let mut bytes = Vec::new();
+                alert.write_all(&mut bytes)?;
+                // it fails anyway, for a better reason than that nobody listens to the alert
+                let _ = stream.write_all(&bytes).await;
+                let _ = stream.flush().await;
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    }
 }
 
 impl<S> Hello<S> {
@@ -83,28 +122,22 @@ impl ServerTls {
     /// # Errors
     /// A file that is missing or of no use, or clients to verify against nothing (code `config`).
     pub fn build(options: &ServerOptions<'_>) -> Result<Self, Fault> {
-        let provider = super::provider();
-        let (verifier, mut warnings) = ClientVerifier::new(options.trust, &provider)?;
+        let provider = super::tuned(options.settings);
+        let (verifier, mut warnings) = ClientVerifier::new(options.trust, options.redirect, &provider)?;
+        let verifier = verifier.map(Arc::new);
         let key = options.key.unwrap_or(options.cert);
         warnings.extend(material::exposed_key(key));
         let pair = material::certified_key(&provider, options.cert, key)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&super::protocol_versions(options.versions))
             .map_err(|error| no_versions(&error))?;
-        let mut config = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
+        let mut config = match &verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_client_cert_verifier(WebPkiClientVerifier::no_client_auth()),
         }
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
-        if options.resume {
-            if let Some(ticketer) = super::ticketer() {
-                config.ticketer = ticketer;
-            }
-        } else {
-            config.session_storage = Arc::new(NoServerSessionStorage {});
-            config.send_tls13_tickets = 0;
-        }
-        Ok(Self { acceptor: Arc::new(config).into(), warnings: warnings.into() })
+        sessions::keep(&mut config, options.settings, options.resume);
+        Ok(Self { config: Arc::new(config), verifier, redirect: options.redirect, warnings: warnings.into() })
     }
 
     /// Shakes hands over `stream`; `peer` is the client's address, for the error's text. Sets no time limit of its
@@ -127,8 +160,15 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let accepted = hello.start.into_stream(self.acceptor.config().clone()).await;
-        accepted.map_err(|error| Fault::new(Code::Tls, explain(peer, &error)))
+        let (accepted, refusal) = Refusal::watch(hello.start.into_stream(self.config.clone())).await;
+        let failed = |error: &io::Error| Fault::new(Code::Tls, explain(peer, error, refusal.as_ref(), &hello.offer));
+        let stream = accepted.map_err(|error| failed(&error))?;
+        // a session may be older than the list that revokes its certificate, or be of a service that demands less
+        let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        if resumed && !self.redirect {
+            self.verdict(&stream).map_err(|refusal| Fault::new(Code::Tls, refusal.text(peer)))?;
+        }
+        Ok(stream)
     }
 
     /// With `redirect`: whether the client of this connection, new or resumed, showed the certificate that is
@@ -136,8 +176,9 @@ impl ServerTls {
     ///
     /// # Errors
     /// Why not.
-    pub fn verdict<S>(&self, _stream: &TlsStream<S>) -> Result<(), Refusal> {
-        todo!()
+    pub fn verdict<S>(&self, stream: &TlsStream<S>) -> Result<(), Refusal> {
+        let chain = stream.get_ref().1.peer_certificates();
+        self.verifier.as_ref().map_or(Ok(()), |verifier| verifier.verdict(chain))
     }
 
     /// What is odd about the files but stops nothing.
@@ -152,27 +193,33 @@ impl std::fmt::Debug for ServerTls {
     }
 }
 
-fn explain(peer: &str, error: &io::Error) -> Text {
+impl<S> std::fmt::Debug for Hello<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hello").field("server_name", &self.server_name).finish_non_exhaustive()
+    }
+}
+
+/// What an error of the handshake with the client at `peer` means.
+fn explain(peer: &str, error: &io::Error, refusal: Option<&Refusal>, offer: &Offer) -> Text {
     use rustls::Error as E;
-    if let Some(refusal) = Refusal::find(error) {
+    if let Some(refusal) = refusal.or_else(|| Refusal::find(error)) {
         return refusal.text(peer);
     }
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<E>());
+    if let (Some(E::InvalidMessage(_) | E::PeerIncompatible(_)), Some(text)) = (inner, offer.complaint(peer)) {
+        return text;
+    }
     match inner {
         Some(E::InvalidMessage(_)) => text!(
             "{peer} does not speak TLS; set its software to TLS from the first byte (SSL), not to plain text or STARTTLS",
             "{peer} ne parle pas TLS ; réglez son logiciel sur TLS dès le premier octet (SSL), ni en clair ni STARTTLS"
         ),
         Some(E::NoCertificatesPresented) => text!(
-            "{peer} presented no certificate, which this service requires; give it a `cert` and `key`",
+            "peer did not return a certificate: {peer} presented none, which this service requires; give it a `cert` and \
+             `key`",
             "{peer} n'a présenté aucun certificat, ce service en exige un ; donnez-lui `cert` et `key`"
         ),
-        Some(E::PeerIncompatible(why)) => text!(
-            "no common TLS version or cipher with {peer} ({why:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or \
-             ChaCha20) or TLS 1.3: software that stops at TLS 1.1 must be updated",
-            "aucune version de TLS ni chiffrement en commun avec {peer} ({why:?}) ; il doit proposer TLS 1.2 (ECDHE \
-             avec AES-GCM ou ChaCha20) ou TLS 1.3 : un logiciel qui s'arrête à TLS 1.1 doit être mis à jour"
-        ),
+        Some(E::PeerIncompatible(why)) => nothing_common(peer, why),
         Some(E::AlertReceived(alert)) => text!(
             "{peer} ended the TLS handshake with the alert {alert:?}; it may not trust our certificate (`cert`)",
             "{peer} a interrompu la négociation TLS par l'alerte {alert:?} ; il ne fait peut-être pas confiance à notre \
@@ -188,3 +235,15 @@ fn explain(peer: &str, error: &io::Error) -> Text {
         None => text!("TLS handshake with {peer} failed: {error}", "échec de la négociation TLS avec {peer} : {error}"),
     }
 }
+
+fn nothing_common(peer: &str, why: &PeerIncompatible) -> Text {
+    text!(
+        "no common TLS version or cipher with {peer} ({why:?}); it must offer TLS 1.2 (ECDHE with AES-GCM or ChaCha20) or \
+         TLS 1.3, and what this service allows (see docs/tls.md)",
+        "aucune version de TLS ni chiffrement en commun avec {peer} ({why:?}) ; il doit proposer TLS 1.2 (ECDHE avec \
+         AES-GCM ou ChaCha20) ou TLS 1.3, et ce que ce service admet (voir docs/tls.fr.md)"
+    )
+}
+
+/// Read at once of a first message; most fit.
+const CHUNK: usize = 4096;

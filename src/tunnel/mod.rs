@@ -14,6 +14,7 @@ mod relay;
 mod session;
 mod settings;
 mod solo;
+pub mod walk;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

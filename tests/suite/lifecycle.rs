@@ -471,7 +471,10 @@ fn a_certificate_that_ends_soon_is_told_of_at_start_at_reload_and_by_check() {
     let check = site.run(&["check"]);
     assert_eq!(check.status.code(), Some(0));
     let said = errors(&check);
-    assert!(said.len() == 1 && said[0].contains("pertuis.ini:7: ") && said[0].contains("expires in 10 day"), "{said:?}");
+    assert!(
+        said.len() == 1 && said[0].contains("pertuis.ini:7: ") && said[0].contains("expires in 10 day"),
+        "{said:?}"
+    );
     let service = Service::up(&site);
     let line = service.log.wait("expires in 10 day(s)", 0);
     assert!(line.contains("LOG4[ui]: Service [back]: its certificate"), "{line}");

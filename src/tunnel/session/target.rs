@@ -13,6 +13,7 @@ use crate::event::Level;
 use crate::model::{Code, Fault};
 use crate::net::dial::{Dialled, Dialler};
 use crate::text;
+use crate::text::Text;
 use crate::tunnel::exec::{self, Caller};
 use crate::tunnel::protocol::Failed;
 
@@ -53,7 +54,16 @@ impl Session {
     }
 
     pub(super) fn dialled(&self, dialled: Dialled) -> Reached {
-        let Dialled { stream, host, target } = dialled;
+        let Dialled { stream, host, target, failed } = dialled;
+        for (target, reason) in failed {
+            self.tell(Level::Error, "remote_failed", || {
+                let Text { en, fr } = reason;
+                text!("s_connect: connect {target}: {en}", "s_connect : connexion à {target} : {fr}")
+            });
+        }
+        self.tell(Level::Info, "remote_connecting", || {
+            text!("s_connect: connecting {target}", "s_connect : connexion à {target}")
+        });
         self.tell(Level::Notice, "remote_connected", || {
             text!("s_connect: connected {target}", "s_connect : connecté à {target}")
         });

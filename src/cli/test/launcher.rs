@@ -1,60 +1,30 @@
-//! `pertuis test`: walks the way of a launcher's cycle, step by step, and says where it ends.
+//! The way of a launcher's cycle, step by step.
 //!
 //! Not a cycle: nothing is fetched, changed at the source or delivered, and no lock is taken, so that it works beside the
 //! service. Name, connection and TLS are tried on a connection of their own, so that each has its line; login and folder
 //! are the source's own.
 
-use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::io;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::fetch::choose;
+use super::{PATIENCE, Teller, limited};
 use crate::config::launcher::{Kind, Tls};
-use crate::config::{Address, Check, Config, Launcher};
-use crate::event::Events;
+use crate::config::{Address, Check, Launcher};
 use crate::launcher::{self, Env};
 use crate::model::{Code, Disposition, Fault};
 use crate::net::dial::{host_of, resolve};
 use crate::net::proxy;
 use crate::source::Source;
-use crate::supervisor;
+use crate::supervisor::{self, expiry};
 use crate::text;
-use crate::text::{Lang, Text};
+use crate::text::Text;
 use crate::tls::client::ClientTls;
 use crate::tls::material;
-
-/// Runs the command; answers the exit code of the contract (section 2).
-pub fn run(
-    config: &Config,
-    names: &[String],
-    events: &Events,
-    lang: Lang,
-    out: &mut dyn Write,
-    err: &mut dyn Write,
-) -> io::Result<u8> {
-    let launchers = match choose(config, names) {
-        Ok(launchers) => launchers,
-        Err(text) => {
-            writeln!(err, "{}", text.get(lang))?;
-            return Ok(2);
-        }
-    };
-    let env = Env::new(config.global.state.clone(), events.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut failed = false;
-    for launcher in launchers {
-        let mut walk = Walk { launcher: as_read_only(launcher), lang, out, err, began: Instant::now(), failed: false };
-        runtime.block_on(walk.all(&env))?;
-        failed |= walk.failed;
-    }
-    // an open name resolution must not hold up the end
-    runtime.shutdown_background();
-    Ok(u8::from(failed))
-}
 
 /// With nothing to change the source opens its mailbox read-only, and with nothing to wait for it closes it.
 fn as_read_only(launcher: &Launcher) -> Launcher {
@@ -63,18 +33,18 @@ fn as_read_only(launcher: &Launcher) -> Launcher {
     launcher
 }
 
-/// The walk of one launcher.
-struct Walk<'a> {
-    launcher: Launcher,
-    lang: Lang,
-    out: &'a mut dyn Write,
-    err: &'a mut dyn Write,
-    /// When the step that is under way began.
-    began: Instant,
-    failed: bool,
+/// Walks it.
+pub(super) async fn walk(launcher: &Launcher, env: &Env, teller: &mut Teller<'_>) -> io::Result<()> {
+    Walk { launcher: as_read_only(launcher), teller }.all(env).await
 }
 
-impl Walk<'_> {
+/// The walk of one launcher.
+struct Walk<'a, 'b> {
+    launcher: Launcher,
+    teller: &'a mut Teller<'b>,
+}
+
+impl Walk<'_, '_> {
     async fn all(&mut self, env: &Env) -> io::Result<()> {
         let reached = match self.launcher.server.clone() {
             Some(server) => self.connection(&server).await?,
@@ -142,29 +112,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Tells how a step ended and how long it took; whether it went well.
     fn step(&mut self, step: Text, result: Result<Text, Fault>) -> io::Result<bool> {
-        let (name, took) = (&self.launcher.name, self.began.elapsed().as_millis());
-        let Text { en: step, fr: etape } = step;
-        let well = result.is_ok();
-        match result {
-            Ok(Text { en, fr }) => {
-                let text = text!("{name}: {step}: ok, {en} ({took} ms)", "{name} : {etape} : ok, {fr} ({took} ms)");
-                writeln!(self.out, "{}", text.get(self.lang))?;
-            }
-            Err(Fault { code, text: Text { en, fr } }) => {
-                self.failed = true;
-                let text = text!(
-                    "{name}: {step}: FAILED ({code}, {took} ms): {en}",
-                    "{name} : {etape} : ÉCHEC ({code}, {took} ms) : {fr}"
-                );
-                // in the order in which it happened, also where both go to one terminal
-                self.out.flush()?;
-                writeln!(self.err, "{}", text.get(self.lang))?;
-            }
-        }
-        self.began = Instant::now();
-        Ok(well)
+        self.teller.step(&self.launcher.name, step, result)
     }
 }
 
@@ -204,12 +153,10 @@ async fn secure(launcher: &Launcher, mut stream: TcpStream, host: &str) -> Resul
     };
     let connection = stream.get_ref().1;
     let leaf = connection.peer_certificates().and_then(<[_]>::first);
-    let Some(end) = leaf.and_then(material::expiry).and_then(|end| Timestamp::from_second(end).ok()) else {
-        return Ok(chain);
-    };
-    let days = end.duration_since(Timestamp::now()).as_hours() / 24;
-    let (day, Text { en, fr }) = (end.strftime("%Y-%m-%d"), chain);
-    Ok(text!("{en}, valid until {day} ({days} days left)", "{fr}, valable jusqu'au {day} (encore {days} jours)"))
+    let Some(end) = leaf.and_then(material::expiry) else { return Ok(chain) };
+    let (Text { en, fr }, valid) = (chain, expiry::validity(end, Timestamp::now()));
+    let (valid, valable) = (valid.en, valid.fr);
+    Ok(text!("{en}, {valid}", "{fr}, {valable}"))
 }
 
 /// Reads the greeting and asks for TLS; the answer is the line that begins with `tag`.
@@ -235,25 +182,11 @@ async fn upgrade(stream: &mut TcpStream, command: &str, tag: &str) -> Result<(),
     }
 }
 
-/// A step that takes for ever is one that failed.
-async fn limited<T>(step: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let seconds = PATIENCE.as_secs();
-    timeout(PATIENCE, step).await.unwrap_or_else(|_| {
-        let text = text!(
-            "no end after {seconds} s; is this the right port, and does a firewall hold it up?",
-            "toujours rien après {seconds} s ; est-ce le bon port, un pare-feu retient-il la connexion ?"
-        );
-        Err(Fault::new(Code::Connect, text))
-    })
-}
-
 /// In good order, but nobody waits for it.
 async fn close(mut source: Box<dyn Source>) {
     let _ = timeout(GOODBYE, source.finish()).await;
 }
 
-/// For each step.
-const PATIENCE: Duration = Duration::from_secs(15);
 const GOODBYE: Duration = Duration::from_secs(2);
 /// More than any server says in one line.
 const LONGEST_LINE: u64 = 8192;
