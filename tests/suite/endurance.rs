@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::ca::{Pair, TestCa};
-use crate::support::peers::{Client, Conn, Ending, PATIENCE, Target, free_port};
+use crate::support::peers::{Client, Conn, Ending, PATIENCE, Target, free_port, is_listening};
 use crate::support::service::{Service, until};
 use crate::support::site::Site;
 
@@ -47,7 +47,8 @@ impl Pipe {
         let pair = ca.good("127.0.0.1");
         let [front, back] = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         site.write_ini(&text(&pair, &ca, &[front], back, target, options));
-        let service = Service::up(&site);
+        let service = Service::start(&mut site.command(&["run"]));
+        until("the tunnels", || [front, back].iter().all(|at| is_listening(at.port())).then_some(()));
         Self { site, ca, pair, service, front, back, target }
     }
 

@@ -9,6 +9,7 @@ mod bearer;
 mod deliver;
 mod disks;
 mod endurance;
+#[cfg(unix)]
 mod exec;
 mod fetch;
 mod graph;
@@ -31,4 +32,3 @@ mod service;
 mod support;
 mod tunnel;
 mod wiki;
-#[cfg(unix)]

@@ -22,7 +22,7 @@ use rustix::process::{
 
 use super::log;
 use crate::support::ca::{Pair, TestCa, host_params};
-use crate::support::peers::{self, Conn, PATIENCE, Target};
+use crate::support::peers::{self, Conn, PATIENCE, Target, is_listening};
 use crate::support::service::{Lines, until};
 
 /// Whose behaviour is looked at.
@@ -368,18 +368,6 @@ impl Drop for Bench {
             let _ = child.wait();
         }
     }
-}
-
-/// Whether anybody listens on a port, without a connection that would be seen.
-pub(super) fn is_listening(port: u16) -> bool {
-    const LISTEN: &str = "0A";
-    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
-        fs::read_to_string(table).unwrap_or_default().lines().skip(1).any(|line| {
-            let mut fields = line.split_whitespace().skip(1);
-            let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
-            state == LISTEN && local.ends_with(&format!(":{port:04X}"))
-        })
-    })
 }
 
 /// What all rows share and none changes: certificates, and our program under the other one's name.

@@ -39,6 +39,18 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+/// Whether anybody listens on a port, without a connection that would be seen.
+pub(crate) fn is_listening(port: u16) -> bool {
+    const LISTEN: &str = "0A";
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        std::fs::read_to_string(table).unwrap_or_default().lines().skip(1).any(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
+            state == LISTEN && local.ends_with(&format!(":{port:04X}"))
+        })
+    })
+}
+
 /// A listening socket; connections are taken when the test wants one.
 pub(crate) struct Target {
     listener: TcpListener,
