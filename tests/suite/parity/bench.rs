@@ -349,7 +349,7 @@ impl Bench {
 
     /// What stands for a placeholder, the longest first.
     pub(super) fn names(&self) -> Vec<(String, String)> {
-        let is_name = |word: &str| word.contains('/') || word.contains(':') || word == "127.0.0.1";
+        let is_name = |word: &str| word.contains('/') || word.contains(':') || word.parse::<std::net::IpAddr>().is_ok();
         let words = self.words.iter().filter(|(_, word)| is_name(word));
         let shown = |name: &str| if self.hidden.contains(&name) { "{one of them}".to_owned() } else { format!("{{{name}}}") };
         let mut names: Vec<_> = words.map(|(name, word)| (word.clone(), shown(name))).collect();

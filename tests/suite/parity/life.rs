@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::tunnels::{anyone, client, see_talk};
-use super::Row;
+use super::{Gap, Row};
 use crate::support::peers::PATIENCE;
 use crate::support::service::until;
 
@@ -79,7 +79,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 0..1500);
             b.see("exit code", code);
         },
-        gaps: &[],
+        gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }, Gap { what: "log", lines: "Connection ", why: "each connection that is cut is told" }, ],
     },
     Row {
         name: "INT ends the program as TERM does",
@@ -132,7 +132,7 @@ pub(super) const ROWS: &[Row] = &[
             near.finish();
             b.see("far end", far.ends_ours());
         },
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "Failed to reload", why: "stunnel's words come first, then what is in force" }, ],
     },
     Row {
         name: "USR1 opens the log file again",
@@ -183,7 +183,7 @@ pub(super) const ROWS: &[Row] = &[
             near.finish();
             b.see("far end", far.ends_ours());
         },
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "Active connection ", why: "5.68 numbers connections by thread and shows bytes late" }, ],
     },
     Row {
         name: "debug = 3 leaves out what went well",
@@ -363,3 +363,5 @@ fn is_root() -> bool {
     }
     root
 }
+
+const CUT_OFF: &str = "what the end of the program cuts off must not look complete";

@@ -45,15 +45,16 @@ pub(super) fn normal(text: &str, names: &[(String, String)]) -> String {
     without_ports(&text)
 }
 
-/// `127.0.0.1:51444` becomes `127.0.0.1:N`.
+/// `{at}:51444` becomes `{at}:N`.
 fn without_ports(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(found) = rest.find("{at}:") {
-        let digits = rest[found + 5..].find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len() - found - 5);
-        out += &rest[..found];
-        out += "{at}:N";
-        rest = &rest[found + 5 + digits..];
+    while let Some(found) = rest.find("}:") {
+        let (before, after) = rest.split_at(found + 2);
+        let digits = after.len() - after.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        out += before;
+        out += if digits > 0 { "N" } else { "" };
+        rest = &after[digits..];
     }
     out + rest
 }

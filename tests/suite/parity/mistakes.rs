@@ -1,6 +1,6 @@
 //! Rows about files that are wrong: the program ends with 1, opens nothing and says which line it is.
 
-use super::Row;
+use super::{Gap, Row};
 use super::bench::Bench;
 use crate::support::peers::Target;
 
@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a CA file that is not there",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nverifyChain = yes\nCAfile = /nowhere/ca.pem\n",
         act: |b| refused(b, "Failed to initialize TLS context"),
-        gaps: &[],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
     },
     Row {
         name: "mistake: a name to check without verification",
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a level of verification that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nverify = 5\n",
         act: |b| refused_at(b, "Bad verify level"),
-        gaps: &[],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
     },
     Row {
         name: "mistake: a version of TLS that does not exist",
@@ -105,7 +105,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a time that is no number",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nTIMEOUTidle = long\n",
         act: |b| refused_at(b, "Illegal idle timeout"),
-        gaps: &[],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
     },
     Row {
         name: "mistake: an option of sockets in the wrong case",
@@ -117,13 +117,13 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a protocol that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = xmpp\n",
         act: |b| refused(b, "Protocol not supported"),
-        gaps: &[],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
     },
     Row {
         name: "mistake: a failover that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nfailover = leastconn\n",
         act: |b| refused_at(b, "'prio'"),
-        gaps: &[],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
     },
     Row {
         name: "mistake: a level of the log that does not exist",
@@ -218,3 +218,5 @@ fn refused_at(b: &mut Bench, words: &str) {
     let line = text.lines().find_map(|line| line.split_once(&file)?.1.split([':', ' ']).next().map(ToOwned::to_owned));
     b.see("line", line.unwrap_or_default());
 }
+
+const OWN_WORDS: &str = "words of our own, which say what would be right";

@@ -81,14 +81,14 @@ pub(super) const ROWS: &[Row] = &[
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = smtp\nprotocolHost = here.test\n\
                  protocolUsername = user\nprotocolPassword = secret\n",
         act: |b| see_smtp_login(b, 1),
-        gaps: &[],
+        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }, ],
     },
     Row {
         name: "smtp of a client that logs in with LOGIN",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = smtp\n\
                  protocolAuthentication = login\nprotocolUsername = user\nprotocolPassword = secret\n",
         act: |b| see_smtp_login(b, 3),
-        gaps: &[],
+        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }, ],
     },
     Row {
         name: "nntp of a client",
@@ -220,7 +220,7 @@ pub(super) const ROWS: &[Row] = &[
             let mut near = near.connect_tls(&Client::plain(), "localhost").unwrap();
             see_talk(b, &mut near, &mut far);
         },
-        gaps: &[],
+        gaps: &[Gap { what: "capabilities", lines: "CAPABILITY", why: "no password may be sent before TLS (RFC 2595, 3.2)" }, ],
     },
     Row {
         name: "pop3 of a server",
@@ -250,7 +250,7 @@ pub(super) const ROWS: &[Row] = &[
         config: "{head}[s]\naccept = {near}\nconnect = {far}\ncert = {cert}\nkey = {key}\nprotocol = connect\n",
         act: |b| {
             let (mut near, target) = caller(b);
-            near.send(b"CONNECT mail.test:25 HTTP/1.1\r\nHost: mail.test\r\n\r\n");
+            near.send(format!("CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", target.at()).as_bytes());
             b.see("answer", near.line());
             while near.line().trim() != "" {}
             let mut near = near.connect_tls(&Client::plain(), "localhost").unwrap();
@@ -269,11 +269,12 @@ pub(super) const ROWS: &[Row] = &[
             b.see("method", format!("{:?}", near.take(2)));
             near.send(&[5, 1, 0, 1, 127, 0, 0, 1]);
             near.send(&target.at().port().to_be_bytes());
-            // a loopback address is refused
-            b.see("near end", format!("{:?}", near.ending(PATIENCE)));
+            // a loopback address is refused; the rest of the answer is of no meaning
+            b.see("answer", format!("{:?}", near.take(10).chars().take(4).collect::<Vec<_>>()));
+            b.see("near end", near.ends());
             b.see("asked", target.accept_within(Duration::ZERO).is_some());
         },
-        gaps: &[],
+        gaps: &[Gap { what: "near end", lines: "", why: "says goodbye before it ends" }, ],
     },
 ];
 
@@ -301,7 +302,7 @@ fn see_smtp_login(b: &mut Bench, words: usize) {
     far.send(b"220 begin\r\n");
     let mut far = far.accept_tls(&anyone()).unwrap();
     b.see("hello inside", far.line());
-    far.send(b"250-mail.test\r\n250 AUTH PLAIN LOGIN\r\n");
+    far.send(b"250 AUTH PLAIN LOGIN\r\n");
     for word in 1..=words {
         b.see("login", far.line());
         far.send(if word == words { b"235 welcome\r\n" } else { b"334 VXNlcm5hbWU6\r\n" });

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::Row;
+use super::{Gap, Row};
 use super::bench::Bench;
 use super::tunnels::{anyone, client, see_talk, server_side};
 use crate::support::peers::{Conn, PATIENCE, Target};
@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 900..2500);
             b.see("far end", format!("{:?}", far.ending(PATIENCE).1));
         },
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }, ],
     },
     Row {
         name: "TIMEOUTbusy ends a handshake that a client does not begin",
@@ -101,7 +101,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             b.see_time("took", began, 900..2500);
         },
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }, ],
     },
     Row {
         name: "TIMEOUTconnect goes on to the next target",
@@ -116,7 +116,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 900..2500);
             see_talk(b, &mut near, &mut far);
         },
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTconnect exceeded", why: MORE_WORDS }, ],
     },
     Row {
         name: "failover = prio always begins with the first target",
@@ -186,7 +186,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "options of sockets have stunnel's defaults",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\n",
         act: see_socket_options,
-        gaps: &[],
+        gaps: &[Gap { what: "local: keepalive", lines: "", why: KEEPALIVE }, Gap { what: "remote: keepalive", lines: "", why: KEEPALIVE }, ],
     },
 ];
 
@@ -276,3 +276,6 @@ impl Deaf {
         Self { at, _sockets: sockets }
     }
 }
+
+const MORE_WORDS: &str = "stunnel's words come first, then how long it was and what may be wrong";
+const KEEPALIVE: &str = "on by default, so that dead peers are noticed before TIMEOUTidle";
