@@ -52,8 +52,12 @@ impl Text {
         }
     }
 
-    /// What the system said about a file or a folder; the most frequent answers in French too.
+    /// What the system said about a file or a folder; the most frequent answers in French too. Our own words where the
+    /// error was made by [`Text::into_io`].
     pub fn io(error: &io::Error) -> Self {
+        if let Some(own) = Self::within(error) {
+            return own.clone();
+        }
         let fr = match error.kind() {
             ErrorKind::NotFound => "fichier ou répertoire introuvable",
             ErrorKind::PermissionDenied => "accès refusé",
@@ -75,12 +79,34 @@ impl Text {
         Self { en: error.to_string().into(), fr: fr.into() }
     }
 
+    /// An error of the system with these words: for whoever knows nothing of them it prints English.
+    pub fn into_io(self, kind: ErrorKind) -> io::Error {
+        io::Error::new(kind, Explained(self))
+    }
+
+    /// The words of an error that was made by [`Text::into_io`].
+    pub fn within(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref::<Explained>().map(|explained| &explained.0)
+    }
+
     /// The same words in both languages: what another program said, a name, a number.
     pub fn same(words: impl Into<String>) -> Self {
         let words: String = words.into();
         Self { en: Cow::Owned(words.clone()), fr: Cow::Owned(words) }
     }
 }
+
+/// What [`Text::into_io`] puts into an error.
+#[derive(Debug)]
+struct Explained(Text);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Explained {}
 
 /// English, for tests and chains of errors; people get [`Text::get`].
 impl fmt::Display for Text {

@@ -12,7 +12,6 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::stream::Listener;
-use super::words::explained;
 use crate::text;
 use crate::text::Text;
 
@@ -44,13 +43,11 @@ fn announced(count: Option<&str>, pid: Option<&str>, own: u32) -> io::Result<Opt
     }
     match count.trim().parse() {
         Ok(count) if count <= MOST => Ok(Some(count)),
-        _ => Err(explained(
-            io::ErrorKind::InvalidData,
-            text!(
-                "LISTEN_FDS = {count:?}: expected the number of sockets that were handed over, at most {MOST}",
-                "LISTEN_FDS = {count:?} : attendu le nombre de sockets transmises, {MOST} au plus"
-            ),
-        )),
+        _ => Err(text!(
+            "LISTEN_FDS = {count:?}: expected the number of sockets that were handed over, at most {MOST}",
+            "LISTEN_FDS = {count:?} : attendu le nombre de sockets transmises, {MOST} au plus"
+        )
+        .into_io(io::ErrorKind::InvalidData)),
     }
 }
 
@@ -83,15 +80,13 @@ fn no_listener(place: usize, names: &str, why: &Text) -> io::Error {
     let name = names.split(':').nth(place).filter(|name| !name.is_empty());
     let name = name.map_or_else(String::new, |name| format!(" ({})", crate::text::shown(name, 64)));
     let (en, fr) = (&why.en, &why.fr);
-    explained(
-        io::ErrorKind::InvalidInput,
-        text!(
-            "socket activation: descriptor {number}{name} cannot be served: {en}; the socket unit needs ListenStream= and \
+    text!(
+        "socket activation: descriptor {number}{name} cannot be served: {en}; the socket unit needs ListenStream= and \
              Accept=no",
-            "activation par socket : le descripteur {number}{name} ne peut être servi : {fr} ; l'unité socket demande \
+        "activation par socket : le descripteur {number}{name} ne peut être servi : {fr} ; l'unité socket demande \
              ListenStream= et Accept=no"
-        ),
     )
+    .into_io(io::ErrorKind::InvalidInput)
 }
 
 /// `SD_LISTEN_FDS_START`.

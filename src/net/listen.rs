@@ -18,7 +18,6 @@ use tokio::net::TcpListener;
 
 use super::options::{self, Family};
 use super::stream::Listener;
-use super::words::explained;
 use crate::config::tunnel::{Setting, Side, SocketOption};
 use crate::config::{Address, Endpoint, Owner};
 use crate::text::Text;
@@ -145,7 +144,7 @@ fn listen(target: SocketAddr, settings: &[SocketOption], warnings: &mut Vec<Text
     let attempt = |settings: &[SocketOption], warnings: &mut Vec<Text>| {
         let socket = Socket::new(Domain::for_address(target), Type::STREAM, None)?;
         let refused = options::apply(&SockRef::from(&socket), Family::of(target), Side::Accept, settings);
-        warnings.extend(refused.map_err(|refused| explained(refused.error.kind(), refused.text))?);
+        warnings.extend(refused.map_err(|refused| refused.text.into_io(refused.error.kind()))?);
         socket.bind(&target.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;

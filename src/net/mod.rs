@@ -13,4 +13,3 @@ pub mod options;
 pub mod proxy;
 pub mod stream;
 pub mod web;
-pub mod words;

@@ -122,7 +122,10 @@ impl Stream {
 
 impl Pair {
     /// Reads here, writes there.
-    pub fn new(reader: Box<dyn AsyncRead + Send + Sync + Unpin>, writer: Box<dyn AsyncWrite + Send + Sync + Unpin>) -> Self {
+    pub fn new(
+        reader: Box<dyn AsyncRead + Send + Sync + Unpin>,
+        writer: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+    ) -> Self {
         Self { reader, writer: Some(writer) }
     }
 }

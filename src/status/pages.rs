@@ -72,14 +72,10 @@ async fn serve(address: Address, status: Status, events: Events) {
 }
 
 fn bind_failed(failure: &BindError) -> text::Text {
-    let BindError { address, error, holder } = failure;
-    let (en, fr) = match holder {
-        Some(holder) => (format!(", held by {holder}"), format!(", occupé par {holder}")),
-        None => (String::new(), String::new()),
-    };
+    let (address, text::Text { en, fr }) = (&failure.address, failure.reason());
     text!(
-        "metrics: cannot listen on {address}: {error}{en}; trying again",
-        "metrics : écoute sur {address} impossible : {error}{fr} ; nouvel essai"
+        "metrics: cannot listen on {address}: {en}; trying again",
+        "metrics : écoute sur {address} impossible : {fr} ; nouvel essai"
     )
 }
 

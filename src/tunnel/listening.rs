@@ -298,14 +298,10 @@ fn cannot_accept(name: &ServiceName, error: &io::Error) -> Text {
 }
 
 fn bind_failed(name: &ServiceName, failure: &BindError) -> Text {
-    let BindError { address, error, holder } = failure;
-    let (en, fr) = match holder {
-        Some(holder) => (format!(", held by {holder}"), format!(", occupé par {holder}")),
-        None => (String::new(), String::new()),
-    };
+    let (address, Text { en, fr }) = (&failure.address, failure.reason());
     text!(
-        "Binding service [{name}] to {address}: {error}{en}; trying again",
-        "Service [{name}] : écoute sur {address} impossible : {error}{fr} ; nouvel essai"
+        "Binding service [{name}] to {address}: {en}; trying again",
+        "Service [{name}] : écoute sur {address} impossible : {fr} ; nouvel essai"
     )
 }
 

@@ -29,6 +29,8 @@ mod rough;
 mod schedule;
 mod seeing;
 mod service;
+#[cfg(unix)]
+mod sockets;
 mod support;
 mod tunnel;
 mod wiki;

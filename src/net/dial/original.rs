@@ -7,7 +7,6 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::net::stream::Stream;
-use crate::net::words::explained;
 use crate::text;
 
 /// The address that the client of `stream` asked for: what netfilter remembers of a connection that it translated
@@ -31,13 +30,11 @@ pub fn original_destination(stream: &Stream) -> io::Result<SocketAddr> {
         };
     }
     let _ = stream;
-    Err(explained(
-        io::ErrorKind::Unsupported,
-        text!(
-            "transparent = destination: only TCP of Linux knows where a connection was to go",
-            "transparent = destination : seul TCP sous Linux sait où allait une connexion"
-        ),
-    ))
+    let text = text!(
+        "only TCP of Linux knows where a connection was to go",
+        "seul TCP sous Linux sait où allait une connexion"
+    );
+    Err(text.into_io(io::ErrorKind::Unsupported))
 }
 
 #[cfg(target_os = "linux")]
@@ -67,8 +64,8 @@ fn is_transparent(socket: &socket2::SockRef<'_>, local: SocketAddr) -> bool {
 #[cfg(target_os = "linux")]
 fn not_redirected(local: SocketAddr, why: &str) -> io::Error {
     let text = text!(
-        "transparent = destination: this connection was made to {local} itself, no firewall redirected it{why}",
-        "transparent = destination : cette connexion visait {local} même, aucun pare-feu ne l'a redirigée{why}"
+        "this connection was made to {local} itself, no firewall redirected it{why}",
+        "cette connexion visait {local} même, aucun pare-feu ne l'a redirigée{why}"
     );
-    explained(io::ErrorKind::AddrNotAvailable, text)
+    text.into_io(io::ErrorKind::AddrNotAvailable)
 }

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use super::BindError;
 use crate::config::Address;
-use crate::net::words::{explained, own_words};
 use crate::text;
 use crate::text::Text;
 
@@ -30,7 +29,7 @@ impl BindError {
     }
 
     fn remedy(&self) -> Option<Text> {
-        if own_words(&self.error).is_some() {
+        if Text::within(&self.error).is_some() {
             return None;
         }
         match self.address.parse::<SocketAddr>() {
@@ -65,20 +64,17 @@ pub(super) fn unresolved(address: &Address, host: &str, error: &io::Error) -> Bi
         "Error resolving {host:?}: {error}; `accept` takes a name or an address of this machine",
         "impossible de résoudre {host:?} : {error} ; `accept` attend un nom ou une adresse de cette machine"
     );
-    BindError { address: address.to_string(), error: explained(io::ErrorKind::NotFound, text), holder: None }
+    BindError { address: address.to_string(), error: text.into_io(io::ErrorKind::NotFound), holder: None }
 }
 
 /// A name without addresses.
 pub(super) fn no_address(address: &Address, host: &str) -> BindError {
     let text = text!("Error resolving {host:?}: it has no address", "le nom {host:?} n'a pas d'adresse");
-    BindError { address: address.to_string(), error: explained(io::ErrorKind::NotFound, text), holder: None }
+    BindError { address: address.to_string(), error: text.into_io(io::ErrorKind::NotFound), holder: None }
 }
 
 /// The system's words with the number as stunnel writes it.
 fn said(error: &io::Error) -> Text {
-    if let Some(text) = own_words(error) {
-        return text.clone();
-    }
     let plain = Text::io(error);
     let Some(code) = error.raw_os_error() else { return plain };
     let suffix = format!(" (os error {code})");

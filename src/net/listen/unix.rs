@@ -15,7 +15,6 @@ use tokio::net::UnixListener;
 
 use super::{BACKLOG, BindError, holder};
 use crate::config::Owner;
-use crate::net::words::explained;
 use crate::text;
 use crate::text::Text;
 
@@ -109,7 +108,7 @@ fn remove_stale(path: &Path, in_use: io::Error) -> Result<Text, Failure> {
             "something that is no socket lies there already: move it away, or choose another path",
             "il s'y trouve déjà autre chose qu'une socket : déplacez-le, ou choisissez un autre chemin"
         );
-        return Err((explained(io::ErrorKind::AddrInUse, text), None));
+        return Err((text.into_io(io::ErrorKind::AddrInUse), None));
     };
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(plain)?;
     // one whose queue is full would keep us waiting
@@ -187,5 +186,5 @@ fn unknown(option: &str, name: &str, error: Option<nix::Error>) -> io::Error {
         "Illegal {id}: {option} = {name} is not known to this system{why}",
         "{id} incorrect : {option} = {name} est inconnu de ce système{why}"
     );
-    explained(io::ErrorKind::NotFound, text)
+    text.into_io(io::ErrorKind::NotFound)
 }
