@@ -46,9 +46,9 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Walk through name, connection, TLS, login and folders of the launchers
+    /// Walk through name, connection, TLS, login and folders of tunnels and launchers
     Test {
-        /// The launchers
+        /// The sections
         #[arg(value_name = "NAME")]
         names: Vec<String>,
     },
@@ -246,7 +246,11 @@ const FRENCH: &[French] = &[
             ("json", "Finir par une ligne de JSON"),
         ],
     ),
-    ("test", "Essayer nom, connexion, TLS, identification et dossiers des lanceurs", &[("names", "Les lanceurs")]),
+    (
+        "test",
+        "Essayer nom, connexion, TLS, identification et dossiers des tunnels et des lanceurs",
+        &[("names", "Les sections")],
+    ),
     (
         "login",
         "Connecter un lanceur à son compte Microsoft ou Google (OAuth)",

@@ -8,6 +8,7 @@ use std::io;
 
 use super::{Console, DONE, args};
 use crate::config::manual::{self, roff};
+use crate::config::stunnel;
 use crate::text;
 use crate::text::Text;
 
@@ -43,7 +44,15 @@ pub(super) fn options(console: &mut Console<'_>) -> io::Result<u8> {
          comptent pas.\nLes options d'avant la première section concernent tout le programme, ou sont les valeurs par \
          défaut des sections qui\nsuivent.\n",
     );
-    write!(console.out, "{}\n{}", head.get(console.lang), manual::options_markdown(console.lang)).map(|()| DONE)
+    let bring = text!(
+        "## Options of stunnel\n\nEvery option of stunnel 5.75 and 5.68, and what becomes of it in a file that is brought along \
+         (see [stunnel.md](stunnel.md)).\n",
+        "## Options de stunnel\n\nChaque option de stunnel 5.75 et 5.68, et ce qu'elle devient dans un fichier repris tel quel \
+         (voir [stunnel.fr.md](stunnel.fr.md)).\n"
+    );
+    let lang = console.lang;
+    write!(console.out, "{}\n{}\n", head.get(lang), manual::options_markdown(lang))?;
+    write!(console.out, "{}\n{}", bring.get(lang), stunnel::markdown(lang)).map(|()| DONE)
 }
 
 /// Each command with its arguments; clap's own list would point to pages that do not exist (`pertuis-run(1)`).
@@ -82,12 +91,14 @@ fn usage(argument: &clap::Arg) -> String {
 fn after_the_commands() -> Text {
     text!(
         ".SH EXIT STATUS\n0 done; 1 something failed (standard error says what); 2 wrong usage.\n\
-         .SH SIGNALS\nSIGHUP: read the file again; a broken one changes nothing. SIGTERM, SIGINT: stop.\n\
+         .SH SIGNALS\nSIGHUP: read the file again; a broken one changes nothing. SIGUSR1: open the log file again. SIGUSR2: list \
+         open connections in the log. SIGTERM, SIGINT, SIGQUIT: stop; a second one cuts what still drains.\n\
          .SH FILES\n.TP\n/etc/pertuis/pertuis.ini\nthe ini file, unless \\-c or $PERTUIS_CONFIG names another one\n\
          .TP\n/var/lib/pertuis\nledger, spool, locks and quarantine\n\
          .TP\n\\&.pertuis\\-staging\nbeside each delivery directory: documents on their way\n",
         ".SH CODE DE SORTIE\n0 : fait ; 1 : quelque chose a échoué (l'erreur standard dit quoi) ; 2 : mauvais usage.\n\
-         .SH SIGNAUX\nSIGHUP : relire le fichier ; un fichier fautif ne change rien. SIGTERM, SIGINT : arrêter.\n\
+         .SH SIGNAUX\nSIGHUP : relire le fichier ; un fichier fautif ne change rien. SIGUSR1 : rouvrir le journal. SIGUSR2 : lister \
+         dans le journal les connexions ouvertes. SIGTERM, SIGINT, SIGQUIT : arrêter ; un second coupe ce qui s'achève.\n\
          .SH FICHIERS\n.TP\n/etc/pertuis/pertuis.ini\nle fichier ini, sauf si \\-c ou $PERTUIS_CONFIG en nomme un autre\n\
          .TP\n/var/lib/pertuis\nregistre, tampon, verrous et quarantaine\n\
          .TP\n\\&.pertuis\\-staging\nà côté de chaque répertoire de livraison : documents en chemin\n",

@@ -156,7 +156,7 @@ fn places(row: &Row, lang: Lang) -> String {
 }
 
 /// What the option means, and what becomes of its values.
-fn meaning(row: &Row, lang: Lang) -> String {
+pub(super) fn meaning(row: &Row, lang: Lang) -> String {
     let mut text = row.doc.get(lang).to_owned();
     let Kind::Choice(words) = row.kind else { return text };
     let titles = [
@@ -178,7 +178,7 @@ fn is_acting(fate: Fate) -> bool {
     matches!(fate, Fate::Acts)
 }
 
-fn fate(row: &Row, lang: Lang) -> String {
+pub(super) fn fate(row: &Row, lang: Lang) -> String {
     match row.status {
         Status::Acts => say(lang, ("acts", "agit")).to_owned(),
         Status::Silent => say(lang, ("accepted, without effect", "acceptée, sans effet")).to_owned(),

@@ -20,6 +20,7 @@ pub mod protocol;
 mod rows;
 pub mod schedule;
 mod section;
+pub mod stunnel;
 pub mod template;
 pub mod tls;
 mod trust;

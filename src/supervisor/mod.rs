@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Defaults, Launcher, Remark, Tunnel};
+use crate::config::{Config, Defaults, Launcher, Remark, Store, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
 use crate::model::ServiceName;
@@ -447,7 +447,13 @@ fn enabled(config: &Config) -> Vec<Launcher> {
 /// The files of TLS that a tunnel names.
 fn files(section: &Tunnel) -> Vec<PathBuf> {
     let trust = &section.trust;
-    [&section.cert, &section.key, &trust.ca_file, &trust.ca_path].into_iter().flatten().cloned().collect()
+    let store = match &trust.ca_store {
+        Some(Store::File(path)) => Some(path),
+        _ => None,
+    };
+    let (authorities, revoked) = ([&trust.ca_file, &trust.ca_path], [&trust.crl_file, &trust.crl_path]);
+    let named = [&section.cert, &section.key].into_iter().chain(authorities).chain(revoked).flatten();
+    named.chain(store).cloned().collect()
 }
 
 fn read_anew(name: &ServiceName, file: &Path) -> Text {

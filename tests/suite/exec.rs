@@ -386,9 +386,7 @@ fn a_service_without_descriptors_waits_says_so_once_and_goes_on_by_itself() {
         let limit = Rlimit { current: Some(soft), maximum: Some(200) };
         prlimit(Some(pid), Resource::Nofile, limit).unwrap();
     };
-    until("the end of the first connection", || {
-        service.log.all().contains("Connection closed").then_some(())
-    });
+    until("the end of the first connection", || service.log.all().contains("Connection closed").then_some(()));
     // the three standard ones are open: not one more
     limit(3);
     let mut stream = connect(at);

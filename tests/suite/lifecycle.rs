@@ -175,9 +175,13 @@ fn a_jail_holds_log_and_pid_and_a_reload_reads_what_lies_in_it() {
         open_to_all(&jail.join(folder));
     }
     fs::write(jail.join("etc/resolv.conf"), "").unwrap();
+    let pair = TestCa::new(site.dir.path()).good("127.0.0.1");
     site.write_ini(&format!(
-        "debug = info\nchroot = {}\nsetuid = nobody\nsetgid = nogroup\noutput = /log/log\npid = /run/pid\n{PLAIN}",
-        jail.display()
+        "debug = info\nchroot = {}\nsetuid = nobody\nsetgid = nogroup\noutput = /log/log\npid = /run/pid\n\
+         [t]\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:9\ncert = {}\nkey = {}\n",
+        jail.display(),
+        pair.cert.display(),
+        pair.key.display()
     ));
     let check = site.run(&["check"]);
     assert_eq!((check.status.code(), errors(&check)), (Some(0), Vec::new()));
@@ -189,9 +193,12 @@ fn a_jail_holds_log_and_pid_and_a_reload_reads_what_lies_in_it() {
     // from inside there is no such file
     service.signal(Signal::HUP);
     service.log.wait("Failed to reload the configuration file", 0);
-    let inside = jail.join(site.path("pertuis.ini").strip_prefix("/").unwrap());
-    fs::create_dir_all(inside.parent().unwrap()).unwrap();
-    fs::copy(site.path("pertuis.ini"), &inside).unwrap();
+    for file in [site.path("pertuis.ini"), pair.cert, pair.key] {
+        let inside = jail.join(file.strip_prefix("/").unwrap());
+        fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        fs::copy(&file, &inside).unwrap();
+        open_to_all(&inside);
+    }
     service.signal(Signal::HUP);
     service.log.wait("Configuration reloaded", 0);
     service.signal(Signal::TERM);

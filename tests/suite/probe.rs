@@ -1,6 +1,7 @@
 //! `pertuis test`: a line for each step, and the step that fails says what to do.
 
 use std::fs;
+use std::net::TcpListener;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,7 @@ use crate::support::ca::TestCa;
 use crate::support::dovecot::{ACCOUNT, Dovecot, PASSWORD};
 use crate::support::mails::mail;
 use crate::support::proxy::{Proxy, Speaks};
+use crate::support::service::Service;
 use crate::support::site::Site;
 
 struct Stage {
@@ -169,4 +171,103 @@ fn a_directory_needs_no_connection_and_speaks_french() {
     assert_eq!(output.status.code(), Some(1));
     assert!(err(&output).contains("dossier : ÉCHEC (folder"), "{}", err(&output));
     assert_eq!(site.run(&["test", "unknown"]).status.code(), Some(2));
+}
+
+// ---- tunnels --------------------------------------------------------------------------------------------------------
+
+/// A tunnel of servers behind which something listens, and one of clients towards it.
+fn two_tunnels(ca: &TestCa, back: u16, backend: u16) -> String {
+    let pair = ca.good("localhost");
+    format!(
+        "[back]\naccept = 127.0.0.1:{back}\nconnect = 127.0.0.1:{backend}\ncert = {}\nkey = {}\n\
+         [front]\nclient = yes\naccept = 127.0.0.1:0\nconnect = localhost:{back}\nCAfile = {}\n",
+        pair.cert.display(),
+        pair.key.display(),
+        ca.cert.display()
+    )
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+#[test]
+fn tunnels_are_walked_through_while_the_service_holds_their_ports() {
+    let site = Site::new();
+    let ca = TestCa::new(site.dir.path());
+    let backend = TcpListener::bind("127.0.0.1:0").unwrap();
+    let back = free_port();
+    site.write_ini(&two_tunnels(&ca, back, backend.local_addr().unwrap().port()));
+    let stopped = site.run(&["test", "back"]);
+    assert_eq!(stopped.status.code(), Some(0), "{}", err(&stopped));
+    assert!(out(&stopped).contains("back: accept: ok, ") && out(&stopped).contains("is free"), "{}", out(&stopped));
+    let service = Service::start(&mut site.command(&["run"]));
+    service.bound("back", 0);
+    let output = site.run(&["test"]);
+    let (out, err) = (out(&output), err(&output));
+    // localhost may be ::1 as well, where nobody listens
+    let lines: Vec<&str> = out.lines().collect();
+    for words in [
+        "back: certificate: ok, valid until ",
+        "back: accept: ok, 127.0.0.1:",
+        "back: connection: ok, 127.0.0.1:",
+        "front: accept: ok, ",
+        "front: name: ok, localhost = ",
+        "front: connection: ok, 127.0.0.1:",
+        "front: TLS: ok, TLS 1.3, chain and name verified, valid until ",
+    ] {
+        assert!(lines.iter().any(|line| line.starts_with(words)), "{words}: {out}{err}");
+    }
+    assert!(out.contains(&format!("listened on by pid {}", service.child.id())), "{out}");
+}
+
+#[test]
+fn what_is_wrong_with_a_tunnel_is_told_at_its_step_and_other_targets_get_their_turn() {
+    let site = Site::new();
+    let ca = TestCa::new(site.dir.path());
+    let plain = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = plain.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in plain.incoming().map_while(Result::ok) {
+            let _ = std::io::Write::write_all(&mut stream, b"220 plain text\r\n");
+        }
+    });
+    let old = ca.expired("localhost");
+    let dead = free_port();
+    site.write_ini(&format!(
+        "[s]\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:{dead}\nconnect = 127.0.0.1:{port}\ncert = {}\nkey = {}\n\
+         [c]\nclient = yes\naccept = 127.0.0.1:0\nconnect = 127.0.0.1:{port}\nCAfile = {}\n",
+        old.cert.display(),
+        old.key.display(),
+        ca.cert.display(),
+    ));
+    let output = site.run(&["test"]);
+    let (out, err) = (out(&output), err(&output));
+    assert_eq!(output.status.code(), Some(1));
+    for (line, words) in [
+        ("s: certificate: FAILED (config", "EXPIRED on 2021-01-01: renew `cert`"),
+        ("s: accept: FAILED (connect", "in use"),
+        ("s: connection: FAILED (connect", "refused"),
+        ("c: TLS: FAILED (tls", "does not speak TLS"),
+    ] {
+        assert!(err.lines().any(|said| said.starts_with(line) && said.contains(words)), "{line} {words}: {err}");
+    }
+    assert!(out.contains(&format!("s: connection: ok, 127.0.0.1:{port}")), "{out}");
+    let unknown = site.run(&["test", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(self::err(&unknown).contains("there are: s, c"), "{}", self::err(&unknown));
+}
+
+#[test]
+fn what_is_said_before_tls_is_said_by_the_test_too() {
+    let stage = Stage::new();
+    stage.site.write_ini(&format!(
+        "[mail]\nclient = yes\naccept = 127.0.0.1:0\nprotocol = imap\nconnect = localhost:{}\nCAfile = {}\n",
+        stage.server.imap().port(),
+        stage.ca.cert.display()
+    ));
+    let output = stage.site.run(&["test", "mail"]);
+    let out = out(&output);
+    assert!(out.contains("mail: protocol: ok, imap"), "{out}{}", err(&output));
+    assert!(out.contains("mail: TLS: ok, TLS 1.3, chain and name verified"), "{out}{}", err(&output));
 }
