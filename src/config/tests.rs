@@ -330,6 +330,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "PSKsecrets = /x",
             "CRLfile = x",
             "CAstore = pkcs11:token=x",
+            "cert = pkcs11:token=x",
             "ciphers = AES256-SHA",
             "ciphersuites = TLS_AES_128_CCM_SHA256",
             "curves = P-521",

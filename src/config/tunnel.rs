@@ -296,6 +296,19 @@ fn check_certificate(options: &Options, client: bool, report: &mut Report) {
         let text = text!("key: cert is missing beside it", "key : il manque cert à côté");
         report.mistake(options.place_of("key"), text);
     }
+    for name in ["cert", "key"].into_iter().filter(|name| options.text(name).is_some_and(is_token)) {
+        let text = text!(
+            "{name}: keys on tokens (PKCS#11) cannot be used: put key and certificate into a PEM file (see docs/tls.md)",
+            "{name} : les clés sur jeton (PKCS#11) sont inutilisables : mettre clé et certificat dans un fichier PEM (voir \
+             docs/tls.fr.md)"
+        );
+        report.mistake(options.place_of(name), text);
+    }
+}
+
+/// RFC 7512.
+fn is_token(path: &str) -> bool {
+    path.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("pkcs11:"))
 }
 
 /// A tunnel has two ends (stunnel 5.75, options.c: "Each service must define two endpoints"): where it comes from and

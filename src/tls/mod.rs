@@ -22,6 +22,8 @@ pub mod verify;
 #[cfg(test)]
 #[path = "../../tests/suite/support/ca.rs"]
 pub(crate) mod ca;
+#[cfg(test)]
+mod handshake_tests;
 
 use std::sync::Arc;
 

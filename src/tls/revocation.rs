@@ -289,3 +289,70 @@ fn none_at_all() -> Text {
 const INDIRECT: &str = "indirect, partial or delta list";
 /// Keys whose signature of a list is remembered.
 const KEYS_REMEMBERED: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::OnceLock;
+
+    use proptest::prelude::*;
+
+    use super::super::ca::TestCa;
+    use super::*;
+
+    /// A list and its issuer's key.
+    fn made() -> &'static (Vec<u8>, Vec<u8>) {
+        static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let dir = tempfile::tempdir().unwrap();
+            let ca = TestCa::new(dir.path());
+            let path = ca.list(&[&ca.good("a.test")], 2024, 2090);
+            let issuer = super::super::material::certificates(&ca.cert).unwrap().remove(0);
+            let key = X509Certificate::from_der(&issuer).unwrap().1.public_key().raw.to_vec();
+            (CertificateRevocationListDer::from_pem_file(path).unwrap().to_vec(), key)
+        })
+    }
+
+    #[test]
+    fn what_holds_no_list_is_told_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ca, mut warnings) = (TestCa::new(dir.path()), Vec::new());
+        let of = |file: &Path| Trust { crl_file: Some(file.to_owned()), ..Trust::default() };
+        let fault = Lists::read(&of(&ca.cert), &mut warnings).unwrap_err();
+        assert!(fault.text.en.contains("BEGIN X509 CRL") && fault.text.en.contains(&ca.cert.display().to_string()));
+        let der = dir.path().join("list.crl");
+        std::fs::write(&der, &made().0).unwrap();
+        assert_eq!(Lists::read(&of(&der), &mut warnings).unwrap().unwrap().0.len(), 1);
+        std::fs::write(&der, &made().0[..100]).unwrap();
+        assert!(Lists::read(&of(&der), &mut warnings).unwrap_err().text.en.contains("cannot be used"));
+        assert!(warnings.is_empty());
+        let folder = Trust { crl_path: Some(dir.path().to_owned()), ..Trust::default() };
+        assert!(Lists::read(&folder, &mut warnings).unwrap().unwrap().0.is_empty());
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+
+    #[test]
+    fn serial_numbers_are_the_same_with_a_zero_too_many() {
+        assert_eq!(significant(&[0, 0, 1, 0]), [1, 0]);
+        assert_eq!(significant(&[0]), Vec::<u8>::new());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Signed::parse(&bytes);
+            let _ = List::parse(bytes);
+        }
+
+        #[test]
+        fn a_list_that_was_changed_on_its_way_is_never_its_issuers(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let (list, key) = made();
+            let algorithms = super::super::provider().signature_verification_algorithms;
+            prop_assert!(Signed::parse(list).unwrap().is_by(key, &algorithms));
+            let mut bytes = list.clone();
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(!Signed::parse(&bytes).is_some_and(|signed| signed.is_by(key, &algorithms)));
+            let _ = List::parse(bytes);
+        }
+    }
+}

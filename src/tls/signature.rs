@@ -24,15 +24,14 @@ pub(super) struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// Takes it apart; `None` where it is none.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
-        let (_, whole) = Any::from_der(der).ok()?;
-        let content = whole.data;
-        let (rest, _) = Any::from_der(content).ok()?;
-        let body = content.get(..content.len().checked_sub(rest.len())?)?;
-        let (rest, algorithm) = Any::from_der(rest).ok()?;
-        let (_, bits) = Any::from_der(rest).ok()?;
-        // a BIT STRING that begins with the number of its unused bits
-        let (unused, signature) = bits.data.split_first()?;
-        (*unused == 0).then_some(Self { body, algorithm: algorithm.data, signature })
+        let (content, _) = element(SEQUENCE, der)?;
+        let (_, after_body) = element(SEQUENCE, content)?;
+        let body = content.get(..content.len().checked_sub(after_body.len())?)?;
+        let (algorithm, after_algorithm) = element(SEQUENCE, after_body)?;
+        // begins with the number of its unused bits
+        let (bits, _) = element(BIT_STRING, after_algorithm)?;
+        let (unused, signature) = bits.split_first()?;
+        (*unused == 0).then_some(Self { body, algorithm, signature })
     }
 
     /// Whether the key of this `SubjectPublicKeyInfo` signed it, by an algorithm that is still trusted.
@@ -42,6 +41,12 @@ impl<'a> Signed<'a> {
         let named = algorithms.all.iter().filter(|known| known.signature_alg_id().as_ref() == self.algorithm);
         named.into_iter().any(|algorithm| key.verify_signature(*algorithm, self.body, self.signature).is_ok())
     }
+}
+
+/// The content of the first element, which has to be of this kind, and what follows it.
+fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (rest, element) = Any::from_der(der).ok().filter(|_| der.first() == Some(&tag))?;
+    Some((element.data, rest))
 }
 
 /// rustls' check of a handshake; a version 1 certificate, which webpki does not parse, by its bare public key.
@@ -80,3 +85,8 @@ fn key_of_old_version(cert: &CertificateDer<'_>) -> Option<SubjectPublicKeyInfoD
     let (_, cert) = X509Certificate::from_der(cert).ok().filter(|(_, cert)| is_old_version(cert))?;
     Some(SubjectPublicKeyInfoDer::from(cert.public_key().raw.to_vec()))
 }
+
+/// A constructed SEQUENCE (X.690, 8.9).
+const SEQUENCE: u8 = 0x30;
+/// A primitive BIT STRING (X.690, 8.6).
+const BIT_STRING: u8 = 0x03;

@@ -286,13 +286,10 @@ impl Policy {
     /// What webpki reads as nobody's own certificate, signed by a listed authority itself. That is how self-made
     /// authorities issued for years: `openssl x509 -req` without extensions writes version 1.
     fn old_leaf(&self, shown: &Shown<'_>) -> Result<(), Reason> {
-        let plain = if is_self_signed(shown.cert) {
-            Reason::SelfSigned
-        } else if is_old_version(shown.cert) {
-            Reason::OldVersion
-        } else {
-            Reason::Authority
-        };
+        if is_self_signed(shown.cert) {
+            return Err(Reason::SelfSigned); // and not listed, or it would not be here
+        }
+        let plain = if is_old_version(shown.cert) { Reason::OldVersion } else { Reason::Authority };
         let Some(signed) = Signed::parse(shown.der) else { return Err(plain) };
         let now = seconds(shown.now);
         for der in &self.listed {

@@ -207,3 +207,110 @@ fn a_refusal_shows_the_pin_that_would_accept_it() {
     assert!(text.en.contains("expired") && text.en.ends_with(&pin), "{}", text.en);
     assert!(text.fr.contains("expiré") && text.fr.ends_with(&pin), "{}", text.fr);
 }
+
+/// The CA's list in a file, and what is then said of a certificate.
+fn listed(world: &World, list: &Path, pair: &Pair) -> Result<(), Reason> {
+    judge(&Trust { crl_file: Some(list.to_owned()), ..world.chain() }, pair, "a.test")
+}
+
+#[test]
+fn a_revocation_list_has_to_be_there_current_and_its_issuers() {
+    let world = World::new();
+    let (ca, good, bad) = (&world.ca, world.ca.good("a.test"), world.ca.good("a.test"));
+    let current = ca.list(&[&bad], 2024, 2090);
+    assert_eq!(listed(&world, &current, &good), Ok(()));
+    assert_eq!(listed(&world, &current, &bad), Err(Reason::Revoked));
+    let issuer = format!("CN={}", ca.name);
+    let foreign = world.stranger.list(&[], 2024, 2090);
+    assert_eq!(listed(&world, &foreign, &good), Err(Reason::NoRevocationList { issuer: issuer.clone() }));
+    let forged = ca.impostor().list(&[], 2024, 2090);
+    assert_eq!(listed(&world, &forged, &good), Err(Reason::ForeignRevocationList { issuer }));
+    let old = ca.list(&[], 2020, 2021);
+    assert_eq!(listed(&world, &old, &good), Err(Reason::OldRevocationList { on: "2021-01-01 00:00 UTC".into() }));
+    let future = ca.list(&[], 2090, 2091);
+    let expected = Err(Reason::FutureRevocationList { from: "2090-01-01 00:00 UTC".into() });
+    assert_eq!(listed(&world, &future, &good), expected);
+}
+
+#[test]
+fn of_several_lists_the_newest_that_holds_counts() {
+    let world = World::new();
+    let pair = world.ca.good("a.test");
+    let lists =
+        [world.ca.list(&[&pair], 2023, 2090), world.ca.list(&[], 2024, 2090), world.ca.list(&[&pair], 2025, 2026)];
+    let all: String = lists.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let file = world.ca.cert.with_extension("lists");
+    std::fs::write(&file, all).unwrap();
+    assert_eq!(listed(&world, &file, &pair), Ok(()));
+}
+
+#[test]
+fn a_list_that_changed_counts_once_the_files_are_read_again() {
+    let world = World::new();
+    let pair = world.ca.good("a.test");
+    let file = world.ca.list(&[], 2024, 2090);
+    assert_eq!(listed(&world, &file, &pair), Ok(()));
+    std::fs::copy(world.ca.list(&[&pair], 2024, 2090), &file).unwrap();
+    assert_eq!(listed(&world, &file, &pair), Err(Reason::Revoked));
+}
+
+#[test]
+fn every_refusal_has_a_sentence_of_its_own_in_both_languages() {
+    let (issuer, at) = ("CN=x".to_owned(), "2024-01-01".to_owned());
+    let reasons = [
+        Reason::Revoked,
+        Reason::NoRevocationList { issuer: issuer.clone() },
+        Reason::ForeignRevocationList { issuer },
+        Reason::OldRevocationList { on: at.clone() },
+        Reason::FutureRevocationList { from: at },
+        Reason::NoAuthority,
+        Reason::OtherSubject,
+        Reason::NoCertificate,
+        Reason::OtherKey,
+        Reason::OtherPurpose,
+        Reason::SelfSigned,
+        Reason::OldVersion,
+        Reason::Authority,
+        Reason::ChainOutOfDate,
+    ];
+    for reason in reasons {
+        let text = reason.text();
+        assert!(text.en != text.fr && text.en.len() > 30 && !text.en.contains("Reason"), "{reason:?}");
+    }
+}
+
+#[test]
+fn clients_are_told_of_the_authorities_in_the_file_alone() {
+    let world = World::new();
+    let folder = world.ca.cert.with_extension("d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(&world.stranger.cert, folder.join("x.pem")).unwrap();
+    let both = Trust { ca_path: Some(folder), require: true, ..world.chain() };
+    let (policy, _) = Policy::new(&both, Peer::Client, &provider()).unwrap();
+    assert_eq!(policy.hints().len(), 1);
+    let certs = material::certificates(&world.stranger.good("me.test").cert).unwrap();
+    assert!(policy.judge(&certs[0], &[], None, UnixTime::now()).is_ok());
+}
+
+#[test]
+fn a_pinned_key_is_for_its_subject_alone_unless_the_key_itself_is_pinned() {
+    let world = World::new();
+    let old = world.ca.good("a.test");
+    let other = world.ca.renewed(&old, "b.test");
+    assert_eq!(judge(&listing(Check::Pinned, &old.cert), &other, "b.test"), Err(Reason::OtherSubject));
+    let pinned = Trust { pins: vec![pin_of(&old)], ..trust(Check::Pinned) };
+    assert_eq!(judge(&pinned, &other, "b.test"), Ok(()));
+}
+
+#[test]
+fn old_kinds_of_certificates_count_where_openssl_takes_them() {
+    let world = World::new();
+    let old = Trust { old_leaves: true, ..world.chain() };
+    let authority = world.ca.authority("a.test");
+    assert_eq!(judge(&old, &authority, "a.test"), Ok(()));
+    assert_eq!(judge(&old, &authority, "b.test"), other_name("b.test", "a.test"));
+    assert_eq!(judge(&old, &world.stranger.authority("a.test"), "a.test"), Err(Reason::Authority));
+    assert_eq!(judge(&old, &world.ca.impostor().authority("a.test"), "a.test"), Err(Reason::Authority));
+    assert_eq!(judge(&old, &world.ca.self_signed("a.test"), "a.test"), Err(Reason::SelfSigned));
+    assert_eq!(judge(&old, &world.ca.version_1("a.test"), "a.test"), Err(Reason::SelfSigned));
+}

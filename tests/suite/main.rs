@@ -6,6 +6,7 @@
 
 mod adullact;
 mod bearer;
+mod certificates;
 mod deliver;
 mod disks;
 mod endurance;

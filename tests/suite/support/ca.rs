@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SigningKey as _, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, SigningKey as _, date_time_ymd,
 };
 
 /// A CA in a folder.
@@ -98,6 +98,27 @@ impl TestCa {
         self.issue(&params)
     }
 
+    /// A revocation list of this CA with the certificates of `pairs` on it, valid from `from` to `until` (years), PEM.
+    pub(crate) fn list(&self, pairs: &[&Pair], from: i32, until: i32) -> PathBuf {
+        let revoked = pairs.iter().map(|pair| RevokedCertParams {
+            serial_number: SerialNumber::from(serial_of(&std::fs::read_to_string(&pair.cert).unwrap())),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(from, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let path = self.dir.join(format!("list-{}.pem", fresh()));
+        std::fs::write(&path, params.signed_by(&self.issuer).unwrap().pem().unwrap()).unwrap();
+        path
+    }
+
     /// A valid one for these parameters.
     pub(crate) fn issue(&self, params: &CertificateParams) -> Pair {
         let key = KeyPair::generate().unwrap();
@@ -179,6 +200,15 @@ fn common_name(name: &str) -> DistinguishedName {
 fn fresh() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The serial number of a certificate in PEM.
+fn serial_of(pem: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    let lines: String = pem.lines().skip(1).take_while(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(lines).unwrap();
+    let body = elements(elements(elements(&der)[0].1)[0].1);
+    body.iter().find(|(whole, _)| whole[0] == 0x02).unwrap().1.to_vec()
 }
 
 /// Takes `[0] version` and `[3] extensions` (RFC 5280, 4.1) out of a certificate and signs the rest again.
