@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::server::{Accepted, Acceptor, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
-use rustls::{HandshakeKind, PeerIncompatible, ServerConfig};
+use rustls::{HandshakeKind, PeerIncompatible, ServerConfig, ServerConnection};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
@@ -59,6 +59,7 @@ pub struct Hello<S> {
     start: StartHandshake<S>,
     server_name: Option<String>,
     offer: Offer,
+    note: Vec<u8>,
 }
 
 /// Reads the `ClientHello` (RFC 8446, 4.1.2) of a connection. Sets no time limit of its own.
@@ -77,7 +78,7 @@ where
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
     let offer = Offer::new(&start, hello.cipher_suites());
-    Ok(Hello { start: StartHandshake::from_parts(accepted, stream), server_name, offer })
+    Ok(Hello { start: StartHandshake::from_parts(accepted, stream), server_name, offer, note: Vec::new() })
 }
 
 /// `start` becomes the first bytes that were read. Bounded by rustls, which takes no message above 64 KiB.
@@ -114,6 +115,16 @@ impl<S> Hello<S> {
     pub fn server_name(&self) -> Option<&str> {
         self.server_name.as_deref()
     }
+
+    /// What [`note_of`] gives back once this session is resumed. It travels in the ticket, which the client cannot read.
+    pub fn note(&mut self, note: Vec<u8>) {
+        self.note = note;
+    }
+}
+
+/// What was [noted](Hello::note) in the session that this connection resumed.
+pub fn note_of<S>(stream: &TlsStream<S>) -> Option<&[u8]> {
+    stream.get_ref().1.received_resumption_data()
 }
 
 impl ServerTls {
@@ -160,7 +171,8 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (accepted, refusal) = Refusal::watch(hello.start.into_stream(self.config.clone())).await;
+        let noted = |connection: &mut ServerConnection| connection.set_resumption_data(&hello.note);
+        let (accepted, refusal) = Refusal::watch(hello.start.into_stream_with(self.config.clone(), noted)).await;
         let failed = |error: &io::Error| Fault::new(Code::Tls, explain(peer, error, refusal.as_ref(), &hello.offer));
         let stream = accepted.map_err(|error| failed(&error))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less

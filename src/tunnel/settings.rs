@@ -3,6 +3,7 @@
 //! Made once for each configuration by [`prepare`], which reads every file and touches no port; sessions hold on to the
 //! settings that they began with.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use crate::config::{self, Address, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
 use crate::net::dial::{DialOptions, Dialler};
+use crate::net::stream::Addr;
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientOptions, ClientTls};
@@ -39,8 +41,37 @@ pub(super) struct Settings {
     pub(super) expiry: Option<i64>,
     /// The virtual hosts that take some of its connections, in the order of the file.
     pub(super) hosts: Vec<Arc<Settings>>,
+    /// Where resumable sessions went to.
+    pub(super) memory: Mutex<Memory>,
     /// What the probe said last, so that it is told once for each service and not for each connection.
     pub(super) probed: Mutex<Option<String>>,
+}
+
+/// Where sessions that may be resumed were connected to, so that they come back there (stunnel's "persistence"): each
+/// under a number that travels in its ticket. The oldest are forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    last: u64,
+    targets: BTreeMap<u64, Addr>,
+}
+
+impl Memory {
+    /// A number that no session has.
+    pub(super) fn number(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    pub(super) fn remember(&mut self, number: u64, target: Addr, most: usize) {
+        self.targets.insert(number, target);
+        while self.targets.len() > most {
+            self.targets.pop_first();
+        }
+    }
+
+    pub(super) fn recall(&self, number: u64) -> Option<Addr> {
+        self.targets.get(&number).cloned()
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +119,7 @@ impl Settings {
             negotiation: tunnel.protocol.as_ref().map(|protocol| Negotiation::new(protocol, tunnel.client)),
             expiry: own_expiry(tunnel),
             hosts,
+            memory: Mutex::default(),
             probed: Mutex::new(None),
             tunnel: tunnel.clone(),
         })
@@ -208,4 +240,33 @@ fn open_to_all(tunnel: &config::Tunnel, address: &Address) -> Text {
         "Service [{name}] reçoit en clair sur {address} depuis tout le réseau ; accept = 127.0.0.1:{port} le limite à \
          cette machine"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_virtual_hosts_are_stunnels() {
+        let named = |pattern: &str, name: &str| {
+            is_named(&VirtualHost { of: ServiceName::new("s"), pattern: pattern.to_owned() }, name)
+        };
+        for (pattern, name) in [("a.test", "A.TEST"), ("*.b.test", "x.B.test"), ("*.b.test", "x.y.b.test"), ("*", "z")] {
+            assert!(named(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("a.test", "b.a.test"), ("*.b.test", "b.test"), ("*.b.test", "é"), ("a*", "ab"), ("*é", "a")] {
+            assert!(!named(pattern, name), "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn only_the_latest_sessions_are_remembered() {
+        let mut memory = Memory::default();
+        for port in 0..5 {
+            let number = memory.number();
+            memory.remember(number, Addr::Ip(([127, 0, 0, 1], port).into()), 2);
+        }
+        let known: Vec<u64> = (1..=5).filter(|number| memory.recall(*number).is_some()).collect();
+        assert_eq!(known, [4, 5]);
+    }
 }

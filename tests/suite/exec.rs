@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pertuis::config::tunnel::{Exec, Sni, VirtualHost};
+use pertuis::config::tunnel::{Exec, Failover, Sni, VirtualHost};
 use pertuis::config::{Endpoint, Trust, Tunnel};
 use pertuis::event::Level;
 use pertuis::model::ServiceName;
@@ -217,6 +217,27 @@ fn clients_whose_certificate_is_refused_or_missing_are_redirected_also_when_they
     assert_eq!(there.heard.named("connection_redirected").text.en, "Redirecting connection");
 }
 
+#[test]
+fn a_resumed_session_comes_back_to_the_server_it_was_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = TestCa::new(dir.path());
+    let mut theirs = server(local(saying("a")), &ca.good("localhost"));
+    theirs.connect.extend(["b", "c", "d"].map(|word| local(saying(word)).into()));
+    theirs.failover = Failover::RoundRobin;
+    let there = Live::start(&theirs);
+    let here = towards(&there, &ca.cert);
+    let first = answer(here.at());
+    for _ in 0..5 {
+        assert_eq!(answer(here.at()), first);
+    }
+    let reused = there.heard.wait("reuse", |event| event.name == "persistence" && event.text.en.ends_with(" reused"));
+    assert!(reused.text.en.starts_with("persistence: 127.0.0.1:"), "{}", reused.text);
+    // others go round
+    let mut words: Vec<String> = (0..4).map(|_| answer(towards(&there, &ca.cert).at())).collect();
+    words.sort();
+    assert_eq!(words, ["a", "b", "c", "d"]);
+}
+
 // ---- Unix sockets ---------------------------------------------------------------------------------------------------
 
 #[test]
@@ -340,7 +361,6 @@ fn with_descriptors(site: &Site, most: u64, ini: &str) -> Service {
     let run = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
     command.args(["-c", &run, env!("CARGO_BIN_EXE_pertuis"), "-c"]).arg(site.path("pertuis.ini")).arg("run");
     let service = Service::start(command.stdin(Stdio::null()));
-    service.log.wait("Accepting new connections", 0);
     service
 }
 

@@ -14,7 +14,7 @@ mod tell;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio_rustls::TlsStream;
 
@@ -111,7 +111,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: ConnectionId, settings: Arc<Set
     let warnings = stream.apply(Side::Local, &settings.tunnel.socket);
     let pace = Arc::<Pace>::default();
     let local = Paced::new(stream, End::Local, &pace);
-    let mut session = Session { shared, settings, entry: listed.entry.clone(), about, pace };
+    let mut session = Session { shared, settings, entry: listed.entry.clone(), about, pace, visit: OnceLock::new() };
     for warning in warnings {
         session.tell(Level::Warning, "tunnel_warning", || warning);
     }
@@ -129,6 +129,17 @@ struct Session {
     entry: Arc<Entry>,
     about: About,
     pace: Arc<Pace>,
+    /// Known once TLS stands, in server mode.
+    visit: OnceLock<Visit>,
+}
+
+/// The TLS session of a client, as far as it decides where the client goes.
+#[derive(Debug)]
+struct Visit {
+    /// Its own, in [`Settings::memory`].
+    number: u64,
+    /// Where the session that it resumes was.
+    before: Option<Addr>,
 }
 
 impl Session {

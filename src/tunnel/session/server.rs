@@ -5,7 +5,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::pace::Paced;
 use super::target::Reached;
 use super::tell::Step;
-use super::{Cut, Secured, Session, Stop, Why};
+use super::{Cut, Secured, Session, Stop, Visit, Why};
 use crate::event::Level;
 use crate::model::{Code, Fault};
 use crate::net::ahead::ReadAhead;
@@ -92,9 +92,14 @@ impl Session {
     }
 
     async fn secure(&self, greeted: Greeted, peer: &str) -> Result<(Secured, Reached), Stop> {
-        let Greeted { hello, backend, target } = greeted;
+        let Greeted { mut hello, backend, target } = greeted;
         let Mode::Server(tls) = &self.settings.tls else { return Err(self.stop(Why::Over, Cut::Both)) };
+        let number = lock(&self.settings.memory).number();
+        hello.note(number.to_be_bytes().to_vec());
         let stream = self.shaken(tls.accept_hello(hello, peer)).await?;
+        let resumed = server::note_of(&stream).and_then(|note| note.try_into().ok()).map(u64::from_be_bytes);
+        let before = resumed.and_then(|number| lock(&self.settings.memory).recall(number));
+        let _ = self.visit.set(Visit { number, before });
         let verdict = if self.settings.redirect.is_some() { tls.verdict(&stream) } else { Ok(()) };
         let mut local = Secured::from(stream);
         self.negotiated("TLS accepted", &local);

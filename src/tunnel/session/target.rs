@@ -15,6 +15,7 @@ use crate::net::dial::{Dialled, Dialler};
 use crate::text;
 use crate::text::Text;
 use crate::tunnel::exec::{self, Caller};
+use crate::tunnel::lock;
 use crate::tunnel::protocol::Failed;
 
 /// What a session is connected to.
@@ -48,9 +49,22 @@ impl Session {
         self.settings.dialler_of(endpoints)
     }
 
+    /// Where the client's session was before, if that is one of `dialler`'s; else in its order.
     pub(super) async fn dial(&self, dialler: &Dialler) -> Result<Reached, Stop> {
-        let dialled = dialler.dial(self.source()).await.map_err(|fault| self.fail(fault, Cut::Both))?;
-        Ok(self.dialled(dialled))
+        let visit = self.visit.get();
+        let before = visit.and_then(|visit| visit.before.as_ref());
+        let dialled = dialler.dial_preferring(self.source(), before).await;
+        let dialled = dialled.map_err(|fault| self.fail(fault, Cut::Both))?;
+        let target = dialled.target.clone();
+        let reached = self.dialled(dialled);
+        if let Some(visit) = visit.filter(|_| self.settings.tunnel.resume) {
+            let (en, fr) = if before == Some(&target) { ("reused", "repris") } else { ("cached", "retenu") };
+            self.tell(Level::Info, "persistence", || {
+                text!("persistence: {target} {en}", "persistance : {target} {fr}")
+            });
+            lock(&self.settings.memory).remember(visit.number, target, self.settings.tunnel.tls.cache_size);
+        }
+        Ok(reached)
     }
 
     pub(super) fn dialled(&self, dialled: Dialled) -> Reached {
