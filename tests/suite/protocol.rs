@@ -44,7 +44,9 @@ struct Ours {
 impl Ours {
     fn start(lines: &str) -> Self {
         let site = Site::new();
-        site.write_ini(&format!("foreground = yes\nsyslog = no\npid =\ndebug = info\n[t]\naccept = 127.0.0.1:0\n{lines}"));
+        site.write_ini(&format!(
+            "foreground = yes\nsyslog = no\npid =\ndebug = info\n[t]\naccept = 127.0.0.1:0\n{lines}"
+        ));
         let service = Service::up(&site);
         Self { service, _site: site }
     }

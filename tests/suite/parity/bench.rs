@@ -11,14 +11,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustix::process::{
-    Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
-};
 
 use super::log;
 use crate::support::ca::{Pair, TestCa, host_params};
@@ -298,7 +296,11 @@ impl Bench {
 
     /// Notes what both programs must agree on.
     pub(super) fn see(&mut self, what: &str, value: impl ToString) {
-        let again = self.seen.iter().filter(|(name, _)| name.trim_end_matches(|c: char| c == '#' || c.is_ascii_digit()) == what).count();
+        let again = self
+            .seen
+            .iter()
+            .filter(|(name, _)| name.trim_end_matches(|c: char| c == '#' || c.is_ascii_digit()) == what)
+            .count();
         let what = if again == 0 { what.to_owned() } else { format!("{what}#{}", again + 1) };
         self.seen.push((what, value.to_string()));
     }
@@ -351,7 +353,8 @@ impl Bench {
     pub(super) fn names(&self) -> Vec<(String, String)> {
         let is_name = |word: &str| word.contains('/') || word.contains(':') || word.parse::<std::net::IpAddr>().is_ok();
         let words = self.words.iter().filter(|(_, word)| is_name(word));
-        let shown = |name: &str| if self.hidden.contains(&name) { "{one of them}".to_owned() } else { format!("{{{name}}}") };
+        let shown =
+            |name: &str| if self.hidden.contains(&name) { "{one of them}".to_owned() } else { format!("{{{name}}}") };
         let mut names: Vec<_> = words.map(|(name, word)| (word.clone(), shown(name))).collect();
         names.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
         names

@@ -79,7 +79,10 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 0..1500);
             b.see("exit code", code);
         },
-        gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }, Gap { what: "log", lines: "Connection ", why: "each connection that is cut is told" }, ],
+        gaps: &[
+            Gap { what: "near end", lines: "", why: CUT_OFF },
+            Gap { what: "log", lines: "Connection ", why: "each connection that is cut is told" },
+        ],
     },
     Row {
         name: "INT ends the program as TERM does",
@@ -132,7 +135,11 @@ pub(super) const ROWS: &[Row] = &[
             near.finish();
             b.see("far end", far.ends_ours());
         },
-        gaps: &[Gap { what: "log", lines: "Failed to reload", why: "stunnel's words come first, then what is in force" }, ],
+        gaps: &[Gap {
+            what: "log",
+            lines: "Failed to reload",
+            why: "stunnel's words come first, then what is in force",
+        }],
     },
     Row {
         name: "USR1 opens the log file again",
@@ -183,7 +190,11 @@ pub(super) const ROWS: &[Row] = &[
             near.finish();
             b.see("far end", far.ends_ours());
         },
-        gaps: &[Gap { what: "log", lines: "Active connection ", why: "5.68 numbers connections by thread and shows bytes late" }, ],
+        gaps: &[Gap {
+            what: "log",
+            lines: "Active connection ",
+            why: "5.68 numbers connections by thread and shows bytes late",
+        }],
     },
     Row {
         name: "debug = 3 leaves out what went well",

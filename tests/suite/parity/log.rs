@@ -15,7 +15,11 @@ pub(super) fn telling(log: &str, names: &[(String, String)]) -> String {
             groups.entry(id).or_default().push(normal(&text, names));
         }
     }
-    groups.iter().flat_map(|(id, lines)| lines.iter().map(move |line| format!("[{id}] {line}"))).collect::<Vec<_>>().join("\n")
+    groups
+        .iter()
+        .flat_map(|(id, lines)| lines.iter().map(move |line| format!("[{id}] {line}")))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `(id, "LOGn: text")` of a line in stunnel's format; what is printed before a log exists is `[!] text`.

@@ -1,7 +1,7 @@
 //! Rows about files that are wrong: the program ends with 1, opens nothing and says which line it is.
 
-use super::{Gap, Row};
 use super::bench::Bench;
+use super::{Gap, OPEN, Row};
 use crate::support::peers::Target;
 
 pub(super) const ROWS: &[Row] = &[
@@ -69,7 +69,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a CA file that is not there",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nverifyChain = yes\nCAfile = /nowhere/ca.pem\n",
         act: |b| refused(b, "Failed to initialize TLS context"),
-        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }],
     },
     Row {
         name: "mistake: a name to check without verification",
@@ -81,7 +81,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a level of verification that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nverify = 5\n",
         act: |b| refused_at(b, "Bad verify level"),
-        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }],
     },
     Row {
         name: "mistake: a version of TLS that does not exist",
@@ -105,7 +105,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a time that is no number",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nTIMEOUTidle = long\n",
         act: |b| refused_at(b, "Illegal idle timeout"),
-        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }],
     },
     Row {
         name: "mistake: an option of sockets in the wrong case",
@@ -117,13 +117,13 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a protocol that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = xmpp\n",
         act: |b| refused(b, "Protocol not supported"),
-        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }],
     },
     Row {
         name: "mistake: a failover that does not exist",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nfailover = leastconn\n",
         act: |b| refused_at(b, "'prio'"),
-        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }, ],
+        gaps: &[Gap { what: "words", lines: "", why: OWN_WORDS }],
     },
     Row {
         name: "mistake: a level of the log that does not exist",
@@ -147,7 +147,7 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: a user that does not exist",
         config: "{head}setuid = nobody-of-this-name\n[s]\nclient = yes\naccept = {near}\nconnect = {far}\n",
         act: |b| refused_at(b, "Illegal UID"),
-        gaps: &[],
+        gaps: &[Gap { what: "line", lines: "", why: OPEN }],
     },
     Row {
         name: "mistake: a relative log file of a daemon",
@@ -159,7 +159,10 @@ pub(super) const ROWS: &[Row] = &[
         name: "mistake: an address that cannot be looked up",
         config: "{head}[s]\nclient = yes\naccept = nowhere.invalid:25\nconnect = {far}\n",
         act: |b| refused(b, "Cannot resolve accept target"),
-        gaps: &[],
+        gaps: &[
+            Gap { what: "Configuration failed", lines: "", why: OPEN },
+            Gap { what: "words", lines: "", why: OPEN },
+        ],
     },
     Row {
         name: "mistake: a file that does not exist",

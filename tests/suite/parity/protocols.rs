@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Gap, Row};
 use super::bench::Bench;
 use super::tunnels::{anyone, see_talk};
+use super::{Gap, OPEN, Row};
 use crate::support::peers::{Client, Conn, PATIENCE, Target};
 
 pub(super) const ROWS: &[Row] = &[
@@ -32,7 +32,7 @@ pub(super) const ROWS: &[Row] = &[
             far.send(b"-ERR what\r\n");
             b.see("near end", format!("{:?}", near.ending(PATIENCE).1));
         },
-        gaps: &[],
+        gaps: &[Gap { what: "near end", lines: "", why: OPEN }, Gap { what: "log", lines: "Connection ", why: OPEN }],
     },
     Row {
         name: "imap of a client",
@@ -81,14 +81,14 @@ pub(super) const ROWS: &[Row] = &[
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = smtp\nprotocolHost = here.test\n\
                  protocolUsername = user\nprotocolPassword = secret\n",
         act: |b| see_smtp_login(b, 1),
-        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }, ],
+        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }],
     },
     Row {
         name: "smtp of a client that logs in with LOGIN",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nprotocol = smtp\n\
                  protocolAuthentication = login\nprotocolUsername = user\nprotocolPassword = secret\n",
         act: |b| see_smtp_login(b, 3),
-        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }, ],
+        gaps: &[Gap { what: "hello inside", lines: "", why: "5.68 says HELO inside TLS, 5.75 EHLO" }],
     },
     Row {
         name: "nntp of a client",
@@ -220,7 +220,11 @@ pub(super) const ROWS: &[Row] = &[
             let mut near = near.connect_tls(&Client::plain(), "localhost").unwrap();
             see_talk(b, &mut near, &mut far);
         },
-        gaps: &[Gap { what: "capabilities", lines: "CAPABILITY", why: "no password may be sent before TLS (RFC 2595, 3.2)" }, ],
+        gaps: &[Gap {
+            what: "capabilities",
+            lines: "CAPABILITY",
+            why: "no password may be sent before TLS (RFC 2595, 3.2)",
+        }],
     },
     Row {
         name: "pop3 of a server",
@@ -274,7 +278,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", near.ends());
             b.see("asked", target.accept_within(Duration::ZERO).is_some());
         },
-        gaps: &[Gap { what: "near end", lines: "", why: "says goodbye before it ends" }, ],
+        gaps: &[Gap { what: "near end", lines: "", why: "says goodbye before it ends" }],
     },
 ];
 
@@ -332,4 +336,5 @@ fn head_of(conn: &mut Conn) -> String {
     }
 }
 
-const FIXED_DESTINATION: &str = "stunnel 5.68 knows the original destination of the connection alone, 5.75 protocolHost too";
+const FIXED_DESTINATION: &str =
+    "stunnel 5.68 knows the original destination of the connection alone, 5.75 protocolHost too";

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Gap, Row};
 use super::bench::Bench;
 use super::tunnels::{anyone, client, see_talk, server_side};
+use super::{Gap, Row};
 use crate::support::peers::{Conn, PATIENCE, Target};
 
 pub(super) const ROWS: &[Row] = &[
@@ -89,7 +89,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 900..2500);
             b.see("far end", format!("{:?}", far.ending(PATIENCE).1));
         },
-        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }, ],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }],
     },
     Row {
         name: "TIMEOUTbusy ends a handshake that a client does not begin",
@@ -101,7 +101,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             b.see_time("took", began, 900..2500);
         },
-        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }, ],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTbusy exceeded", why: MORE_WORDS }],
     },
     Row {
         name: "TIMEOUTconnect goes on to the next target",
@@ -116,7 +116,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see_time("took", began, 900..2500);
             see_talk(b, &mut near, &mut far);
         },
-        gaps: &[Gap { what: "log", lines: "TIMEOUTconnect exceeded", why: MORE_WORDS }, ],
+        gaps: &[Gap { what: "log", lines: "TIMEOUTconnect exceeded", why: MORE_WORDS }],
     },
     Row {
         name: "failover = prio always begins with the first target",
@@ -128,7 +128,15 @@ pub(super) const ROWS: &[Row] = &[
         name: "failover = rr takes turns",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nconnect = {other}\nfailover = rr\n",
         // where it begins is chance
-        act: |b| see_order(b, |order| if order.starts_with('o') { order.replace('o', "F").replace('f', "o").to_lowercase() } else { order.to_owned() }),
+        act: |b| {
+            see_order(b, |order| {
+                if order.starts_with('o') {
+                    order.replace('o', "F").replace('f', "o").to_lowercase()
+                } else {
+                    order.to_owned()
+                }
+            })
+        },
         gaps: &[],
     },
     Row {
@@ -167,7 +175,8 @@ pub(super) const ROWS: &[Row] = &[
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = nowhere.invalid:25\n",
         act: |b| {
             b.start();
-            let end = Conn::to(b.at("near")).map_or("Reset".to_owned(), |mut near| format!("{:?}", near.ending(PATIENCE).1));
+            let end =
+                Conn::to(b.at("near")).map_or("Reset".to_owned(), |mut near| format!("{:?}", near.ending(PATIENCE).1));
             b.see("near end", end);
         },
         gaps: &[],
@@ -186,7 +195,10 @@ pub(super) const ROWS: &[Row] = &[
         name: "options of sockets have stunnel's defaults",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\n",
         act: see_socket_options,
-        gaps: &[Gap { what: "local: keepalive", lines: "", why: KEEPALIVE }, Gap { what: "remote: keepalive", lines: "", why: KEEPALIVE }, ],
+        gaps: &[
+            Gap { what: "local: keepalive", lines: "", why: KEEPALIVE },
+            Gap { what: "remote: keepalive", lines: "", why: KEEPALIVE },
+        ],
     },
 ];
 

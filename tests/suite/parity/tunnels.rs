@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls::{ALL_VERSIONS, version};
 
 use super::bench::{Bench, Files};
-use super::{Gap, Row};
+use super::{Gap, OPEN, Row};
 use crate::support::peers::{Client, Conn, Ending, PATIENCE, server};
 
 pub(super) const ROWS: &[Row] = &[
@@ -100,7 +100,11 @@ pub(super) const ROWS: &[Row] = &[
             near.finish();
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
-        gaps: &[Gap { what: "far end", lines: "", why: "5.68 answers a missing goodbye with an alert, 5.70 and later say goodbye" }, ],
+        gaps: &[Gap {
+            what: "far end",
+            lines: "",
+            why: "5.68 answers a missing goodbye with an alert, 5.70 and later say goodbye",
+        }],
     },
     Row {
         name: "the TLS side of a client is aborted",
@@ -122,7 +126,7 @@ pub(super) const ROWS: &[Row] = &[
             near.reset();
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
-        gaps: &[Gap { what: "far end", lines: "", why: CUT_OFF }, ],
+        gaps: &[Gap { what: "far end", lines: "", why: CUT_OFF }],
     },
     Row {
         name: "the plain side of a server ends first and still hears a late answer",
@@ -163,7 +167,7 @@ pub(super) const ROWS: &[Row] = &[
             far.reset();
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
         },
-        gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }, ],
+        gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }],
     },
     Row {
         name: "the TLS side of a server is aborted",
@@ -180,13 +184,13 @@ pub(super) const ROWS: &[Row] = &[
         name: "a server that does not speak TLS is an abort for the plain side",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = yes\n",
         act: not_tls,
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
     },
     Row {
         name: "with reset = no it is a mere end",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = no\n",
         act: not_tls,
-        gaps: &[],
+        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
     },
     Row {
         name: "a client that does not speak TLS is turned away",
@@ -200,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", format!("{end:?}"));
             b.see("target asked", target.accept_within(Duration::ZERO).is_some());
         },
-        gaps: &[],
+        gaps: &[Gap { what: "near end", lines: "", why: OPEN }, Gap { what: "log", lines: "Connection ", why: OPEN }],
     },
     Row {
         name: "a client whose server is not there aborts",
@@ -429,7 +433,11 @@ pub(super) const ROWS: &[Row] = &[
                 far.finish_tcp();
             }
         },
-        gaps: &[Gap { what: "log", lines: "accepted connection", why: "a pair of sockets has no address; stunnel takes TCP for it" }, ],
+        gaps: &[Gap {
+            what: "log",
+            lines: "accepted connection",
+            why: "a pair of sockets has no address; stunnel takes TCP for it",
+        }],
     },
 ];
 

@@ -6,8 +6,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use pertuis::tls::provider;
@@ -33,7 +33,8 @@ pub(crate) fn free_port() -> u16 {
     let start = u16::try_from(std::process::id() % 150).unwrap() * 64;
     loop {
         let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if [[127, 0, 0, 1], [0, 0, 0, 0]].iter().all(|host| TcpListener::bind(SocketAddr::from((*host, port))).is_ok()) {
+        if [[127, 0, 0, 1], [0, 0, 0, 0]].iter().all(|host| TcpListener::bind(SocketAddr::from((*host, port))).is_ok())
+        {
             return port;
         }
     }
