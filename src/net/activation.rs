@@ -68,7 +68,12 @@ fn listener(handed: &mut ListenFd, place: usize, names: &str) -> io::Result<List
 }
 
 fn listening(socket: &SockRef<'_>) -> Result<(), Text> {
-    match socket.is_listener() {
+    #[cfg(target_os = "linux")]
+    let listens = socket.is_listener();
+    // only Linux has systemd, and not every other Unix the question
+    #[cfg(not(target_os = "linux"))]
+    let listens = socket.local_addr().map(|_| true);
+    match listens {
         Ok(true) => Ok(()),
         Ok(false) => Err(text!("it does not listen (Accept=yes?)", "elle n'écoute pas (Accept=yes ?)")),
         Err(error) => Err(Text::io(&error)),
