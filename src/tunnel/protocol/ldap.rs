@@ -1,4 +1,4 @@
-//! LDAP and StartTLS (RFC 4511, 4.14), towards a server.
+//! LDAP and `StartTLS` (RFC 4511, 4.14), towards a server.
 //!
 //! The few forms of BER that the one request and its answer take, by hand; an answer is read by its own length, which is
 //! bounded.

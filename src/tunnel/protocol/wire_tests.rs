@@ -211,6 +211,12 @@ async fn expect(stream: &mut DuplexStream, words: &[u8]) {
 /// What a server expects to hear, and what it answers.
 type Scene = (&'static [u8], &'static [u8]);
 
+/// What a backend greets with, what a client sends, what it is told.
+type Intrusion = (Kind, &'static [u8], &'static [u8], &'static [u8]);
+
+/// How dialling failed, and what the client of SOCKS hears of it.
+type Answer = (Option<Fault>, &'static [u8]);
+
 #[tokio::test]
 async fn tls_stands_behind_every_negotiation_with_a_server() {
     let (connector, acceptor) = configurations();
@@ -260,8 +266,9 @@ async fn tls_stands_behind_every_negotiation_with_a_server() {
 async fn tls_stands_behind_every_negotiation_with_a_client() {
     let (connector, acceptor) = configurations();
     let version = env!("CARGO_PKG_VERSION");
-    let found = format!("HTTP/1.0 200 OK\r\nServer: pertuis/{version}\r\n\r\n");
-    let scenes: [(Kind, &[u8], &[(&[u8], &[u8])]); 5] = [
+    let found = format!("HTTP/1.0 200 OK\r\nServer: pertuis/{version}\r\n\r\n").into_bytes();
+    let found: &'static [u8] = found.leak();
+    let scenes: [(Kind, &[u8], &[Scene]); 5] = [
         (
             Kind::Imap,
             b"* OK hi\r\n",
@@ -274,7 +281,7 @@ async fn tls_stands_behind_every_negotiation_with_a_client() {
         ),
         (Kind::Smtp, b"220 mx hi\r\n", &[(b"220 mx stunnel for hi\r\n", b"STARTTLS\r\n"), (b"220 Go ahead\r\n", b"")]),
         (Kind::Pgsql, b"", &[(b"", b"\0\0\0\x08\x04\xd2\x16\x2f"), (b"S", b"")]),
-        (Kind::Connect, b"", &[(b"", b"CONNECT 192.0.2.7:993 HTTP/1.1\r\n\r\n"), (found.as_bytes(), b"")]),
+        (Kind::Connect, b"", &[(b"", b"CONNECT 192.0.2.7:993 HTTP/1.1\r\n\r\n"), (found, b"")]),
     ];
     for (kind, greeting, scenes) in scenes {
         let (mut near, mut far) = duplex(4096);
@@ -332,7 +339,7 @@ async fn what_lies_behind_the_words_that_precede_tls_is_refused_on_both_sides() 
         assert!(!failed.told && failed.fault.code == Code::Tls && said.contains("the server sent more"), "{failed:?}");
         assert!(said.starts_with(&format!("server.test, protocol = {}: ", kind.as_str())), "{said}");
     }
-    let clients: [(Kind, &[u8], &[u8], &[u8]); 5] = [
+    let clients: [Intrusion; 5] = [
         (Kind::Imap, b"* OK hi\r\n", b"a STARTTLS\r\nb NOOP\r\n", b"* OK hi (stunnel)\r\n"),
         (Kind::Pop3, b"+OK hi\r\n", b"STLS\r\nUSER x\r\n", b"+OK hi + stunnel\r\n"),
         (Kind::Smtp, b"220 mx hi\r\n", b"STARTTLS\r\nRSET\r\n", b"220 mx stunnel for hi\r\n"),
@@ -409,7 +416,7 @@ async fn a_refusal_tells_the_client_in_the_words_of_its_protocol() {
 async fn a_client_of_socks_learns_how_dialling_went() {
     let negotiation = Negotiation::new(&protocol(Kind::Socks), false);
     let no = |code| Fault::new(code, text!("no", "non"));
-    let asked: [(&[u8], [(Option<Fault>, &[u8]); 3]); 2] = [
+    let asked: [(&[u8], [Answer; 3]); 2] = [
         (
             b"\x05\x01\x00\x05\x01\x00\x01\xc0\x00\x02\x02\x03\xe1",
             [
