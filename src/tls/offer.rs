@@ -33,7 +33,7 @@ impl Offer {
         }
         let old = [
             (is_static_rsa as fn(CipherSuite) -> bool, "RSA key exchange", "l'échange de clés RSA"),
-            (|suite| is_cbc(suite) || is_static_rsa(suite), "RSA key exchange and CBC", "l'échange de clés RSA et CBC"),
+            (|suite| is_cbc(suite) || is_static_rsa(suite), "RSA key exchange or CBC", "l'échange de clés RSA ou CBC"),
         ];
         let real: Vec<CipherSuite> = self.suites.iter().copied().filter(|suite| !is_signal(*suite)).collect();
         let (_, en, fr) = old.iter().find(|(is_old, ..)| !real.is_empty() && real.iter().all(|one| is_old(*one)))?;
@@ -111,7 +111,7 @@ mod tests {
     fn old_suites_are_told_and_new_ones_are_not() {
         let new = [22, 3, 1, 1, 0, 1, 0, 0, 252, 3, 3];
         assert!(complaint(&new, &[0x009C, 0x002F, 0x00FF]).unwrap().contains("RSA key exchange,"));
-        assert!(complaint(&new, &[0xC013, 0x009C, 0x5600]).unwrap().contains("RSA key exchange and CBC"));
+        assert!(complaint(&new, &[0xC013, 0x009C, 0x5600]).unwrap().contains("RSA key exchange or CBC"));
         assert_eq!(complaint(&new, &[0xC02F, 0x002F]), None);
         assert_eq!(complaint(&new, &[0x00FF]), None);
         assert_eq!(complaint(b"", &[]), None);

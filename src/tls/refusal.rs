@@ -41,6 +41,8 @@ pub enum Reason {
     },
     /// A certificate between it and the root is out of its time.
     ChainOutOfDate,
+    /// The trusted authority that its chain ends at is out of its own time.
+    RootOutOfDate,
     /// It is for somebody else.
     OtherName {
         /// Whom we meant.
@@ -159,7 +161,9 @@ impl Reason {
     /// `internal_error`, for a name, `bad_certificate`.
     fn alert(&self) -> CertificateError {
         match self {
-            Self::Expired { .. } | Self::ChainOutOfDate | Self::OldRevocationList { .. } => CertificateError::Expired,
+            Self::Expired { .. } | Self::ChainOutOfDate | Self::RootOutOfDate | Self::OldRevocationList { .. } => {
+                CertificateError::Expired
+            }
             Self::Revoked => CertificateError::Revoked,
             Self::UnknownIssuer { .. }
             | Self::SelfSigned
@@ -259,6 +263,12 @@ impl Reason {
                  pin the new one",
                 "sa clé publique n'est aucune de celles qui sont épinglées ; assurez-vous que la clé a vraiment été \
                  changée avant d'épingler la nouvelle"
+            ),
+            Self::RootOutOfDate => text!(
+                "the trusted authority that issued it has expired itself, or is not valid yet; put that CA's current \
+                 certificate in `CAfile`",
+                "l'autorité de confiance qui l'a émis a elle-même expiré, ou n'est pas encore valable ; mettez son certificat \
+                 actuel dans `CAfile`"
             ),
             Self::Revoked => text!(
                 "certificate revoked: its issuer has withdrawn it; its owner must have a new one made",

@@ -278,7 +278,7 @@ impl Policy {
         };
         let mut all = anchors.anchors.iter().zip(&anchors.valid);
         if !all.any(|(one, (from, until))| same(one) && (*from..=*until).contains(&now)) {
-            return Err(Reason::ChainOutOfDate);
+            return Err(Reason::RootOutOfDate);
         }
         self.not_revoked(shown, Some(&path.issuer_spki()))
     }
@@ -301,7 +301,7 @@ impl Policy {
                 continue;
             }
             if !(issuer.validity().not_before.timestamp()..=issuer.validity().not_after.timestamp()).contains(&now) {
-                return Err(Reason::ChainOutOfDate);
+                return Err(Reason::RootOutOfDate);
             }
             let suits = suits(shown.cert, self.peer) && !shown.cert.extensions().iter().any(is_unknown);
             return if suits { self.not_revoked(shown, Some(key)) } else { Err(Reason::OtherPurpose) };

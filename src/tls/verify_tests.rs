@@ -272,6 +272,7 @@ fn every_refusal_has_a_sentence_of_its_own_in_both_languages() {
         Reason::OldVersion,
         Reason::Authority,
         Reason::ChainOutOfDate,
+        Reason::RootOutOfDate,
     ];
     for reason in reasons {
         let text = reason.text();
