@@ -9,6 +9,7 @@ mod bearer;
 mod certificates;
 mod deliver;
 mod disks;
+mod endurance;
 #[cfg(unix)]
 mod exec;
 mod fetch;
@@ -20,6 +21,7 @@ mod mails;
 mod memory;
 mod microsoft;
 mod oauth;
+mod parity;
 mod pop3;
 mod probe;
 mod protocol;

@@ -9,6 +9,7 @@ pub(crate) mod mails;
 pub(crate) mod microsoft;
 pub(crate) mod office;
 pub(crate) mod oidc;
+pub(crate) mod peers;
 pub(crate) mod pop3;
 pub(crate) mod postfix;
 pub(crate) mod proxy;
