@@ -77,16 +77,14 @@ pub(super) async fn unix(_path: &Path, _limit: Duration) -> Result<Stream, Text>
 }
 
 async fn in_time<T>(limit: Duration, connect: impl Future<Output = io::Result<T>>) -> Result<T, Text> {
-    match tokio::time::timeout(limit, connect).await {
-        Ok(ended) => ended.map_err(|error| reason(&error)),
-        Err(_) => {
-            let seconds = limit.as_secs_f32();
-            Err(text!(
-                "TIMEOUTconnect exceeded: no answer within {seconds} s",
-                "TIMEOUTconnect dépassé : pas de réponse en {seconds} s"
-            ))
-        }
+    if let Ok(ended) = tokio::time::timeout(limit, connect).await {
+        return ended.map_err(|error| reason(&error));
     }
+    let seconds = limit.as_secs_f32();
+    Err(text!(
+        "TIMEOUTconnect exceeded: no answer within {seconds} s",
+        "TIMEOUTconnect dépassé : pas de réponse en {seconds} s"
+    ))
 }
 
 fn bind_local(socket: &TcpSocket, target: SocketAddr, name: &str, addresses: &[SocketAddr]) -> Result<(), Text> {
