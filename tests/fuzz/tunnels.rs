@@ -94,7 +94,7 @@ fn protocol(kind: Kind, login: bool) -> Protocol {
 fn look_up(host: &str, port: u16) -> Vec<SocketAddr> {
     match host.parse() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) if host.len() % 2 == 0 => {
+        Err(_) if host.len().is_multiple_of(2) => {
             vec![SocketAddr::from(([127, 0, 0, 1], port)), SocketAddr::from(([192, 0, 2, 1], port))]
         }
         Err(_) => Vec::new(),
