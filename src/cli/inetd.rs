@@ -17,12 +17,12 @@ use crate::text;
 use crate::tunnel;
 
 /// Serves the connection.
-pub(super) fn run(config: Config, console: &mut Console<'_>) -> io::Result<u8> {
-    let mut settings = Settings::of(&config);
+pub(super) fn run(config: &Config, console: &mut Console<'_>) -> io::Result<u8> {
+    let mut settings = Settings::of(config);
     // a super-server gives one socket for all three streams: a line of the log would be a word to the peer
     settings.stderr &= !platform::standard_error_is_a_connection();
     let log = Log::waiting(settings);
-    match serve(&config, &log)? {
+    match serve(config, &log)? {
         Ok(()) => Ok(DONE),
         Err(mistakes) => console.failure(&log.kept(), &mistakes).map(|()| FAILED),
     }

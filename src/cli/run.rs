@@ -23,7 +23,7 @@ use crate::text::Text;
 pub(super) fn run(source: &Source, console: &mut Console<'_>) -> io::Result<u8> {
     let Some(config) = source.load_for(console)? else { return Ok(FAILED) };
     if config.inetd.is_some() {
-        return inetd::run(config, console);
+        return inetd::run(&config, console);
     }
     let daemon = Daemon::detach();
     if config.global.foreground == Foreground::No && daemon.is_none() {
@@ -145,7 +145,8 @@ impl Service {
         if surplus > 0 {
             return Err(vec![whole(config, too_many_listeners(surplus))]);
         }
-        supervisor.settled(SETTLE).await;
+        // who gives up over it waits for a slow name server
+        supervisor.settled(if self.strict { SETTLE_STRICTLY } else { SETTLE }).await;
         let unbound = supervisor.unbound();
         for name in unbound.iter().filter(|_| self.strict) {
             let text = text!("Binding service [{name}] failed", "Service [{name}] : aucune adresse d'écoute");
@@ -359,6 +360,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long the tunnels have to listen before the start counts as done all the same.
 const SETTLE: Duration = Duration::from_secs(2);
+
+/// The same where a tunnel that does not listen is the end.
+const SETTLE_STRICTLY: Duration = Duration::from_mins(1);
 
 /// How often the service manager gets a line about everything, and certificates are looked at.
 const STATUS: Duration = Duration::from_secs(30);

@@ -113,15 +113,15 @@ impl Privileges {
     /// The option whose call the system refused. The process is then in between, and must end.
     pub fn give_up(&self) -> Result<(), Refused> {
         if let Some(root) = &self.root {
-            unistd::chroot(root).and_then(|()| unistd::chdir("/")).map_err(|errno| failed("chroot", errno.into()))?;
+            unistd::chroot(root).and_then(|()| unistd::chdir("/")).map_err(|errno| failed("chroot", &errno.into()))?;
         }
         if self.is_me() {
             return Ok(());
         }
-        self.leave_groups().map_err(|error| failed("setgid", error))?;
+        self.leave_groups().map_err(|error| failed("setgid", &error))?;
         if let Some(Account { uid, .. }) = self.user {
-            unistd::setuid(uid).map_err(|errno| failed("setuid", errno.into()))?;
-            check(uid).map_err(|error| failed("setuid", error))?;
+            unistd::setuid(uid).map_err(|errno| failed("setuid", &errno.into()))?;
+            check(uid).map_err(|error| failed("setuid", &error))?;
         }
         Ok(())
     }
@@ -287,8 +287,8 @@ fn no_group_for(name: &str) -> Text {
     )
 }
 
-fn failed(option: &'static str, error: io::Error) -> Refused {
-    let Text { en, fr } = Text::io(&error);
+fn failed(option: &'static str, error: &io::Error) -> Refused {
+    let Text { en, fr } = Text::io(error);
     (option, text!("{option}: refused by the system: {en}", "{option} : refusé par le système : {fr}"))
 }
 

@@ -186,8 +186,9 @@ impl Supervisor {
 
     /// Tells of certificates that end soon. To be called now and then: each thing is told once.
     pub fn look_at_certificates(&mut self) {
-        let events = self.expiry.due(&self.status.peer_expiries(), Timestamp::now());
-        events.into_iter().for_each(|event| self.events.emit(event));
+        for event in self.expiry.due(&self.status.peer_expiries(), Timestamp::now()) {
+            self.events.emit(event);
+        }
     }
 
     /// One line for each open connection of each tunnel, as stunnel tells them.

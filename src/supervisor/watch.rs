@@ -157,7 +157,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 /// For what no event tells.
 const POLL: Duration = Duration::from_secs(30);
-/// As the system: path_resolution(7).
+/// As the system (path resolution stops there).
 const MOST_LINKS: usize = 40;
 /// A folder of authorities has some hundreds.
 const MOST_FILES: usize = 10_000;

@@ -6,7 +6,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -521,4 +523,104 @@ fn a_certificate_that_changes_on_disk_is_used_and_a_broken_one_is_told_of_once()
     assert!(answers(&mut TcpStream::connect(front).unwrap(), "renewed"));
     assert!(answers(&mut open, "open ones live on"));
     assert_eq!(count(&service, "stays in use until this changes again"), 1);
+}
+
+// ---- one connection, and how it is named ----------------------------------------------------------------------------
+
+#[test]
+fn inetd_ends_with_0_whatever_becomes_of_the_connection_and_with_1_for_a_mistake() {
+    let site = Site::new();
+    let nobody = free_port();
+    let head = "foreground = yes\nsyslog = no\nclient = yes\n";
+    let (_near, far) = UnixStream::pair().unwrap();
+    let mut command = stunnel(&site, &format!("{head}connect = 127.0.0.1:{nobody}\n"));
+    let output = command.stdin(OwnedFd::from(far.try_clone().unwrap())).stdout(OwnedFd::from(far)).output().unwrap();
+    let lines = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains("LOG3")), "{lines:#?}");
+
+    let output = stunnel(&site, &format!("{head}connect = 127.0.0.1:{nobody}\nvreify = 2\n")).output().unwrap();
+    let lines = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
+    assert_eq!(lines.last().unwrap(), "[!] Configuration failed");
+}
+
+#[test]
+fn a_log_that_would_go_into_the_connection_is_not_written() {
+    let site = Site::new();
+    let nobody = free_port();
+    let ini = format!("foreground = yes\nsyslog = no\ndebug = debug\nclient = yes\nconnect = 127.0.0.1:{nobody}\n");
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let stream = || OwnedFd::from(far.try_clone().unwrap());
+    let status = stunnel(&site, &ini).stdin(stream()).stdout(stream()).stderr(stream()).status().unwrap();
+    drop(far);
+    assert_eq!(status.code(), Some(0));
+    let mut heard = Vec::new();
+    near.read_to_end(&mut heard).unwrap();
+    assert_eq!(String::from_utf8_lossy(&heard), "");
+}
+
+#[test]
+fn connections_are_named_by_number_or_by_a_name_that_never_returns_and_json_says_whose_they_are() {
+    let site = Site::new();
+    let Pairing { ini, .. } = back_to_back(&site);
+    site.write_ini(&format!("debug = info\nlog_format = json\nlogId = unique\n{ini}"));
+    let service = Service::start(&mut site.command(&["run"]));
+    let line = service.log.wait("Service [front] bound to ", 0);
+    let bound: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&bound["event"], &bound["service"]), (&"tunnel_listening".into(), &"front".into()));
+    let front: SocketAddr = bound["message"].as_str().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    let mut names = Vec::new();
+    for nth in 0..2 {
+        service.log.wait("\"event\":\"started\"", 0);
+        assert!(answers(&mut TcpStream::connect(front).unwrap(), "hello"));
+        let line = service.log.wait("Service [front] accepted connection from", nth);
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&event["service"], event["event"].is_string()), (&"front".into(), true), "{line}");
+        names.push(event["connection"].as_str().unwrap_or_else(|| panic!("{line}")).to_owned());
+    }
+    assert!(names[0] != names[1] && names.iter().all(|name| name.len() == 22), "{names:?}");
+}
+
+#[test]
+fn a_daemon_in_a_jail_starts_and_ends() {
+    if !is_root("a_daemon_in_a_jail") {
+        return;
+    }
+    let site = Site::new();
+    let jail = site.path("jail");
+    for folder in ["run", "etc"] {
+        fs::create_dir_all(jail.join(folder)).unwrap();
+        open_to_all(&jail.join(folder));
+    }
+    let text = format!(
+        "syslog = no\nchroot = {}\nsetuid = nobody\nsetgid = nogroup\npid = /run/pid\noutput = /run/log\n{PLAIN}",
+        jail.display()
+    );
+    let output = stunnel(&site, &text).output().unwrap();
+    assert_eq!((output.status.code(), errors(&output)), (Some(0), Vec::new()));
+    let number: i32 = fs::read_to_string(jail.join("run/pid")).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    until("the end of the daemon", || (!jail.join("run/pid").exists()).then_some(()));
+    assert!(fs::read_to_string(jail.join("run/log")).unwrap().contains("LOG5[ui]: Terminated"));
+}
+
+#[test]
+fn a_process_that_is_not_root_cannot_become_somebody_else() {
+    if !is_root("a_process_that_is_not_root") {
+        return;
+    }
+    let site = Site::new();
+    open_to_all(site.dir.path());
+    site.write_ini(&format!("setuid = daemon\n{PLAIN}"));
+    open_to_all(&site.path("pertuis.ini"));
+    // a copy that this user may run: the build folder may be closed to it
+    let binary = site.path("pertuis");
+    fs::copy(env!("CARGO_BIN_EXE_pertuis"), &binary).unwrap();
+    open_to_all(&binary);
+    let mut command = Command::new(&binary);
+    let output = command.arg("-c").arg(site.path("pertuis.ini")).arg("run").uid(65534).gid(65534).output().unwrap();
+    let lines = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{lines:#?}");
+    assert!(lines.last().unwrap().contains(":3: setuid: only root may do this"), "{lines:#?}");
 }

@@ -18,8 +18,8 @@ use crate::supervisor::expiry;
 use crate::text;
 use crate::text::Text;
 use crate::tls::material;
+use crate::tunnel;
 use crate::tunnel::walk::{Walk, program_fault};
-use crate::tunnel::{self};
 
 /// Walks it.
 pub(super) async fn walk(
@@ -111,7 +111,7 @@ async fn target(walk: &Walk, section: &Tunnel, named: &Named, plain: bool, telle
     }
     let mut stream = match limited(walk.secure(stream, host)).await {
         Ok(stream) => {
-            teller.step(name, text!("TLS", "TLS"), certificate(section, &stream))?;
+            teller.step(name, text!("TLS", "TLS"), Ok(certificate(section, &stream)))?;
             stream
         }
         Err(fault) => return teller.step(name, text!("TLS", "TLS"), Err(fault)).map(drop),
@@ -124,7 +124,7 @@ async fn target(walk: &Walk, section: &Tunnel, named: &Named, plain: bool, telle
 }
 
 /// What the handshake showed: how the certificate was judged, the version, and how long it is valid.
-fn certificate(section: &Tunnel, stream: &TlsStream<ReadAhead<Stream>>) -> Result<Text, Fault> {
+fn certificate(section: &Tunnel, stream: &TlsStream<ReadAhead<Stream>>) -> Text {
     let trust = &section.trust;
     let Text { en: chain, fr: chaine } = match trust.check {
         Check::Off => text!("certificate NOT verified", "certificat NON vérifié"),
@@ -140,10 +140,10 @@ fn certificate(section: &Tunnel, stream: &TlsStream<ReadAhead<Stream>>) -> Resul
     };
     let leaf = state.peer_certificates().and_then(<[_]>::first);
     let Some(end) = leaf.and_then(material::expiry) else {
-        return Ok(text!("{version}, {chain}", "{version}, {chaine}"));
+        return text!("{version}, {chain}", "{version}, {chaine}");
     };
     let Text { en, fr } = expiry::validity(end, Timestamp::now());
-    Ok(text!("{version}, {chain}, {en}", "{version}, {chaine}, {fr}"))
+    text!("{version}, {chain}, {en}", "{version}, {chaine}, {fr}")
 }
 
 fn has_name(trust: &crate::config::Trust) -> bool {
