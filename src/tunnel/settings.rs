@@ -251,10 +251,13 @@ mod tests {
         let named = |pattern: &str, name: &str| {
             is_named(&VirtualHost { of: ServiceName::new("s"), pattern: pattern.to_owned() }, name)
         };
-        for (pattern, name) in [("a.test", "A.TEST"), ("*.b.test", "x.B.test"), ("*.b.test", "x.y.b.test"), ("*", "z")] {
+        for (pattern, name) in [("a.test", "A.TEST"), ("*.b.test", "x.B.test"), ("*.b.test", "x.y.b.test"), ("*", "z")]
+        {
             assert!(named(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("a.test", "b.a.test"), ("*.b.test", "b.test"), ("*.b.test", "é"), ("a*", "ab"), ("*é", "a")] {
+        for (pattern, name) in
+            [("a.test", "b.a.test"), ("*.b.test", "b.test"), ("*.b.test", "é"), ("a*", "ab"), ("*é", "a")]
+        {
             assert!(!named(pattern, name), "{pattern} {name}");
         }
     }
