@@ -25,7 +25,7 @@ pub async fn serve(prepared: Prepared, events: Events, meter: Arc<Meter>) {
     match standard() {
         Ok((stream, peer)) => {
             let origin = Origin::new(stream, peer, &settings);
-            session::run(shared, next_id(&settings), settings, origin).await;
+            Box::pin(session::run(shared, next_id(&settings), settings, origin)).await;
         }
         Err(error) => {
             let Text { en, fr } = Text::io(&error);

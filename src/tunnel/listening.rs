@@ -239,7 +239,7 @@ impl Door {
         let settings = self.shared.settings();
         let origin = Origin::new(stream, Some(peer), &settings);
         let id = next_id(&settings);
-        let session = session::run(self.shared.clone(), id, settings, origin);
+        let session = Box::pin(session::run(self.shared.clone(), id, settings, origin));
         self.shared.sessions.spawn(async move {
             session.await;
             drop::<Seat>(seat);

@@ -17,6 +17,7 @@ mod solo;
 pub mod walk;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -140,12 +141,18 @@ impl Running {
     pub async fn stop(self, drain: Duration) {
         let open = std::mem::take(&mut *lock(&self.open));
         listening::close(open).await;
-        drop(lock(&self.solo).take());
+        let solo = lock(&self.solo).take();
         let sessions = &self.shared.sessions;
         sessions.close();
-        if tokio::time::timeout(drain, sessions.wait()).await.is_err() {
-            self.shared.abort.cancel();
+        let mut all = pin!(async {
+            if let Some(solo) = solo {
+                solo.end().await;
+            }
             sessions.wait().await;
+        });
+        if tokio::time::timeout(drain, &mut all).await.is_err() {
+            self.shared.abort.cancel();
+            all.await;
         }
     }
 

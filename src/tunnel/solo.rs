@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::exec::{self, Caller};
 use super::session::{self, Origin, Teller};
@@ -19,7 +19,7 @@ use crate::text;
 /// A program that is started as often as `retry` says. Dropped, it is not started again; what runs goes on to its end.
 #[derive(Debug)]
 pub(super) struct Solo {
-    cancel: CancellationToken,
+    cancel: DropGuard,
     task: JoinHandle<()>,
 }
 
@@ -31,18 +31,18 @@ impl Solo {
         shared.emit(Level::Debug, "program_begins", text);
         let cancel = CancellationToken::new();
         let task = tokio::spawn(turns(shared.clone(), cancel.clone()));
-        Self { cancel, task }
+        Self { cancel: cancel.drop_guard(), task }
+    }
+
+    /// Starts it no more; returns once what runs has ended.
+    pub(super) async fn end(self) {
+        drop(self.cancel);
+        let _ = self.task.await;
     }
 
     /// Whether it will not start again by itself.
     pub(super) fn has_ended(&self) -> bool {
         self.task.is_finished()
-    }
-}
-
-impl Drop for Solo {
-    fn drop(&mut self) {
-        self.cancel.cancel();
     }
 }
 
@@ -52,6 +52,9 @@ async fn turns(shared: Arc<Shared>, cancel: CancellationToken) {
     }
     let id = next_id(&shared.settings());
     for turn in 0.. {
+        if cancel.is_cancelled() {
+            return;
+        }
         let settings = shared.settings();
         let session = one(shared.clone(), id.turn(turn), settings.clone());
         // a session that fell was told by the panic's own event: it counts as ended
@@ -62,9 +65,7 @@ async fn turns(shared: Arc<Shared>, cancel: CancellationToken) {
             text!("Retrying an exec+connect section", "Nouvel essai d'une section exec+connect")
         });
         let pause = pause.max(SHORTEST);
-        if cancel.is_cancelled() || cancel.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-            return;
-        }
+        cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
 
@@ -74,7 +75,7 @@ async fn one(shared: Arc<Shared>, id: ConnectionId, settings: Arc<Settings>) {
     match exec::start(exec, &Caller::default(), &teller) {
         Ok(stream) => {
             let origin = Origin::new(stream, Some(Addr::Unix(None)), &settings);
-            session::run(shared, id, settings, origin).await;
+            Box::pin(session::run(shared, id, settings, origin)).await;
         }
         Err(error) => {
             shared.meter.failed("broken");

@@ -20,7 +20,7 @@ struct Remote {
 
 impl Session {
     pub(super) async fn client(&self, tls: &ClientTls, mut local: Paced) {
-        match self.until_cut(self.secure_remote(tls, &mut local)).await {
+        match self.until_cut(Box::pin(self.secure_remote(tls, &mut local))).await {
             Ok(mut remote) => self.relay(&mut local, &mut remote.stream, Some(&remote.host)).await,
             Err(stop) => self.stopped(&stop),
         }
@@ -30,20 +30,21 @@ impl Session {
         let Reached { mut stream, host } = self.reach(None).await?;
         let negotiation = self.settings.negotiation.as_ref();
         if let Some(negotiation) = negotiation {
-            let asked = self.busy(Step::Protocol, negotiation.before_tls(local, &mut stream, &host)).await?;
+            let asked = Box::pin(negotiation.before_tls(local, &mut stream, &host));
+            let asked = self.busy(Step::Protocol, asked).await?;
             if let Err(failed) = asked {
                 return Err(self.negotiation_failed(failed, local).await);
             }
         }
         let name = negotiation.and_then(|negotiation| negotiation.tls_host()).unwrap_or(&host);
         self.tell_name(name);
-        let shaking = self.shaken(tls.connect(ReadAhead::new(stream), name)).await;
+        let shaking = self.shaken(Box::pin(tls.connect(ReadAhead::new(stream), name))).await;
         self.probed(tls, &host);
         let mut stream = Secured::from(shaking?);
         self.negotiated("TLS connected", &stream);
         if let Some(negotiation) = negotiation {
             let destination = self.about.destination.as_ref().and_then(|known| known.as_ref().ok().copied());
-            let asked = negotiation.inside_tls(&mut stream, destination, &host);
+            let asked = Box::pin(negotiation.inside_tls(&mut stream, destination, &host));
             if let Err(failed) = self.busy(Step::Protocol, asked).await? {
                 return Err(self.negotiation_failed(failed, local).await);
             }

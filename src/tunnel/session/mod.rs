@@ -143,7 +143,8 @@ struct Visit {
 }
 
 impl Session {
-    /// `work` as long as it makes progress (`TIMEOUTbusy`).
+    /// `work` as long as it makes progress (`TIMEOUTbusy`). Boxed by who calls, as all long steps of a session are: one
+    /// future inside another multiplies its size, and a thousand clients may wait in their first step.
     async fn busy<T>(&self, step: Step, work: impl Future<Output = T>) -> Result<T, Stop> {
         let mut work = pin!(work);
         let done = self.pace.within(self.settings.tunnel.timeout_busy, work.as_mut()).await;

@@ -37,9 +37,9 @@ impl Session {
     }
 
     async fn secure_local(&mut self, local: Paced, peer: &str) -> Result<(Secured, Reached), Stop> {
-        let greeted = self.until_cut(self.greet(local, peer)).await?;
+        let greeted = self.until_cut(Box::pin(self.greet(local, peer))).await?;
         self.choose_host(greeted.hello.server_name());
-        self.until_cut(self.secure(greeted, peer)).await
+        self.until_cut(Box::pin(self.secure(greeted, peer))).await
     }
 
     /// What is said in clear, then the first message of TLS.
@@ -50,13 +50,14 @@ impl Session {
                 backend = Some(self.reach(None).await?);
             }
             let stream = backend.as_mut().map(|reached: &mut Reached| &mut reached.stream);
-            match self.busy(Step::Protocol, negotiation.greet(&mut local, stream, peer)).await? {
+            let greeting = Box::pin(negotiation.greet(&mut local, stream, peer));
+            match self.busy(Step::Protocol, greeting).await? {
                 Ok(Start::Tls(named)) => target = named,
                 Ok(Start::Direct(bytes)) => begun = bytes,
                 Err(failed) => return Err(self.negotiation_failed(failed, &mut local).await),
             }
         }
-        let hello = server::hello(ReadAhead::after(begun, local), peer);
+        let hello = Box::pin(server::hello(ReadAhead::after(begun, local), peer));
         let hello = self.busy(Step::Tls, hello).await?.map_err(|fault| self.fail(fault, Cut::Plain))?;
         Ok(Greeted { hello, backend, target })
     }
@@ -96,7 +97,7 @@ impl Session {
         let Mode::Server(tls) = &self.settings.tls else { return Err(self.stop(Why::Over, Cut::Both)) };
         let number = lock(&self.settings.memory).number();
         hello.note(number.to_be_bytes().to_vec());
-        let stream = self.shaken(tls.accept_hello(hello, peer)).await?;
+        let stream = self.shaken(Box::pin(tls.accept_hello(hello, peer))).await?;
         let resumed = server::note_of(&stream).and_then(|note| note.try_into().ok()).map(u64::from_be_bytes);
         let before = resumed.and_then(|number| lock(&self.settings.memory).recall(number));
         let _ = self.visit.set(Visit { number, before });
@@ -132,7 +133,7 @@ impl Session {
     }
 
     async fn chosen(&self, negotiation: &Negotiation, local: &mut Secured, peer: &str) -> Result<Reached, Stop> {
-        let target = match self.busy(Step::Protocol, negotiation.target(local, peer)).await? {
+        let target = match self.busy(Step::Protocol, Box::pin(negotiation.target(local, peer))).await? {
             Ok(Some(target)) => target,
             Ok(None) => {
                 self.farewell(local).await;
@@ -142,7 +143,8 @@ impl Session {
         };
         let dialled = self.dialler_of(&target.endpoints).dial(self.source()).await;
         let outcome = dialled.as_ref().map(|dialled| &dialled.target);
-        let answered = self.busy(Step::Protocol, negotiation.answer(local, &target, outcome, peer)).await?;
+        let answer = Box::pin(negotiation.answer(local, &target, outcome, peer));
+        let answered = self.busy(Step::Protocol, answer).await?;
         match (dialled, answered) {
             (Ok(dialled), Ok(())) => Ok(self.dialled(dialled)),
             (Ok(_), Err(failed)) => Err(self.negotiation_failed(failed, local).await),
