@@ -30,7 +30,7 @@ pub enum Auth {
 pub enum Cipher {
     /// AES-256-GCM.
     Aes256Gcm,
-    /// ChaCha20-Poly1305.
+    /// `ChaCha20-Poly1305`.
     ChaCha20Poly1305,
     /// AES-128-GCM.
     Aes128Gcm,
@@ -75,8 +75,7 @@ impl Suite {
     fn is_called(self, word: &str) -> bool {
         let (aes, ecdsa) = (self.cipher != Cipher::ChaCha20Poly1305, self.auth == Auth::Ecdsa);
         match word.to_ascii_uppercase().as_str() {
-            "ALL" | "HIGH" | "DEFAULT" | "TLSV1.2" => true,
-            "ECDHE" | "EECDH" | "KECDHE" | "KEECDH" | "ECDH" => true,
+            "ALL" | "HIGH" | "DEFAULT" | "TLSV1.2" | "ECDHE" | "EECDH" | "KECDHE" | "KEECDH" | "ECDH" => true,
             "ECDSA" | "AECDSA" => ecdsa,
             "ARSA" => !ecdsa,
             "AES" | "AESGCM" | "FIPS" => aes,

@@ -3,6 +3,7 @@
 //! Not webpki's name check: that one knows neither the common name of old certificates, nor e-mail addresses, nor
 //! stunnel's leading dot. Alternatives are tried in turn; one match is enough.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use rustls_pki_types::ServerName;
@@ -87,7 +88,8 @@ pub(crate) fn canonical(name: &X509Name<'_>) -> String {
                 Ok(value) => value.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" "),
                 Err(_) => crate::model::hex(attribute.as_slice()),
             };
-            text += &format!("/{}={}", attribute.attr_type(), value.escape_debug());
+            // writing to a text never fails
+            let _ = write!(text, "/{}={}", attribute.attr_type(), value.escape_debug());
         }
         text.push('|');
     }

@@ -14,7 +14,9 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject as _;
 use x509_parser::extensions::{DistributionPointName, GeneralName, IssuingDistributionPoint};
-use x509_parser::prelude::{CertificateRevocationList, FromDer as _, ParsedExtension, X509Certificate};
+use x509_parser::prelude::{
+    CertificateRevocationList, FromDer as _, ParsedExtension, RevokedCertificate, X509Certificate,
+};
 
 use super::files;
 use super::refusal::Reason;
@@ -159,9 +161,10 @@ impl Lists {
 
 impl List {
     fn parse(der: Vec<u8>) -> Result<Self, String> {
-        let (_, list) = CertificateRevocationList::from_der(&der).map_err(|error| error.to_string())?;
+        let (_, list) = CertificateRevocationList::from_der(&der).map_err(|error| format!("{error}"))?;
         let entries = list.iter_revoked_certificates();
-        if entries.flat_map(|entry| entry.extensions()).any(|extension| extension.critical && !is_known(extension)) {
+        if entries.flat_map(RevokedCertificate::extensions).any(|extension| extension.critical && !is_known(extension))
+        {
             return Err(INDIRECT.to_owned());
         }
         let scope = scope_of(&list)?;
