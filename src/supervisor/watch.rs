@@ -163,7 +163,8 @@ const MOST_LINKS: usize = 40;
 const MOST_FILES: usize = 10_000;
 const LARGEST: u64 = 64 << 20;
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
@@ -188,10 +189,10 @@ mod tests {
         fs::write(at("plain.pem"), "two").unwrap();
         assert_eq!(told(&mut watch).await, [at("plain.pem")]);
         fs::write(at("new"), "three").unwrap();
-        fs::rename(at("new"), at("plain.pem")).unwrap();
+        crate::delivery::publish::replace(&at("new"), &at("plain.pem")).unwrap();
         assert_eq!(told(&mut watch).await, [at("plain.pem")]);
         symlink("v2", at("..new")).unwrap();
-        fs::rename(at("..new"), at("..data")).unwrap();
+        crate::delivery::publish::replace(&at("..new"), &at("..data")).unwrap();
         assert_eq!(told(&mut watch).await, [at("tls.crt")]);
         fs::write(at("v2/tls.crt"), "in place, behind two links").unwrap();
         assert_eq!(told(&mut watch).await, [at("tls.crt")]);

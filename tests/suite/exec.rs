@@ -360,8 +360,7 @@ fn with_descriptors(site: &Site, most: u64, ini: &str) -> Service {
     let mut command = Command::new("sh");
     let run = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
     command.args(["-c", &run, env!("CARGO_BIN_EXE_pertuis"), "-c"]).arg(site.path("pertuis.ini")).arg("run");
-    let service = Service::start(command.stdin(Stdio::null()));
-    service
+    Service::start(command.stdin(Stdio::null()))
 }
 
 fn server_ini(pair: &Pair) -> String {

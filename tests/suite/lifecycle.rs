@@ -506,7 +506,7 @@ fn a_certificate_that_changes_on_disk_is_used_and_a_broken_one_is_told_of_once()
     assert!(answers(&mut open, "before"));
     let swap = |to: &Path| {
         symlink(to, site.path("next")).unwrap();
-        fs::rename(site.path("next"), &live).unwrap();
+        pertuis::delivery::publish::replace(&site.path("next"), &live).unwrap();
     };
     fs::write(site.path("broken.pem"), "-----BEGIN CERTIFICATE-----\nbroken\n").unwrap();
     swap(&site.path("broken.pem"));
