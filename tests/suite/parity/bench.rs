@@ -274,8 +274,11 @@ impl Bench {
     /// The end of a row: every connection has come to its end, the program too; then its log is whole.
     pub(super) fn settle(&mut self) {
         let deadline = Instant::now() + SETTLING;
-        let count = |log: &str, words: &str| log.lines().filter(|line| line.contains(words)).count();
-        let is_quiet = |log: &str| count(log, " accepted connection from ") <= count(log, " byte(s) sent to TLS, ");
+        let is_quiet = |log: &str| {
+            let begun = log.lines().filter(|line| line.contains(" accepted connection from ")).count();
+            let ended = |line: &&str| line.contains(": Connection ") && line.contains(" byte(s) sent to TLS, ");
+            begun <= log.lines().filter(ended).count()
+        };
         while !is_quiet(&self.log()) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
