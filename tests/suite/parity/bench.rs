@@ -71,6 +71,7 @@ impl Bench {
     // ---- the configuration ----
 
     /// Gives a placeholder its value.
+    #[allow(clippy::needless_pass_by_value)] // words, numbers, addresses: whatever shows itself
     pub(super) fn set(&mut self, name: &str, value: impl ToString) {
         self.words.insert(name.to_owned(), value.to_string());
     }
@@ -298,6 +299,7 @@ impl Bench {
     }
 
     /// Notes what both programs must agree on.
+    #[allow(clippy::needless_pass_by_value)] // the same
     pub(super) fn see(&mut self, what: &str, value: impl ToString) {
         let again = self
             .seen
