@@ -71,6 +71,7 @@ impl Bench {
     // ---- the configuration ----
 
     /// Gives a placeholder its value.
+    #[allow(clippy::needless_pass_by_value)] // words, numbers, addresses: whatever shows itself
     pub(super) fn set(&mut self, name: &str, value: impl ToString) {
         self.words.insert(name.to_owned(), value.to_string());
     }
@@ -274,8 +275,11 @@ impl Bench {
     /// The end of a row: every connection has come to its end, the program too; then its log is whole.
     pub(super) fn settle(&mut self) {
         let deadline = Instant::now() + SETTLING;
-        let count = |log: &str, words: &str| log.lines().filter(|line| line.contains(words)).count();
-        let is_quiet = |log: &str| count(log, " accepted connection from ") <= count(log, " byte(s) sent to TLS, ");
+        let is_quiet = |log: &str| {
+            let begun = log.lines().filter(|line| line.contains(" accepted connection from ")).count();
+            let ended = |line: &&str| line.contains(": Connection ") && line.contains(" byte(s) sent to TLS, ");
+            begun <= log.lines().filter(ended).count()
+        };
         while !is_quiet(&self.log()) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -295,6 +299,7 @@ impl Bench {
     }
 
     /// Notes what both programs must agree on.
+    #[allow(clippy::needless_pass_by_value)] // the same
     pub(super) fn see(&mut self, what: &str, value: impl ToString) {
         let again = self
             .seen

@@ -173,7 +173,8 @@ pub(super) const ROWS: &[Row] = &[
             b.spawn(command);
             let code = b.exit();
             b.see("exit code", code);
-            b.see("says so", !b.stderr().is_empty());
+            let text = b.whole_stderr();
+            b.see("says so", !text.is_empty());
         },
         gaps: &[],
     },
@@ -186,7 +187,8 @@ pub(super) const ROWS: &[Row] = &[
             b.launch();
             let code = b.exit();
             b.see("exit code", code);
-            b.see("says so", b.stderr().contains("Binding service [s] failed"));
+            let text = b.whole_stderr();
+            b.see("says so", text.contains("Binding service [s] failed"));
         },
         gaps: &[],
     },

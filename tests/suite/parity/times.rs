@@ -121,7 +121,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "failover = prio always begins with the first target",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nconnect = {other}\nfailover = prio\n",
-        act: |b| see_order(b, |order| order.to_owned()),
+        act: |b| see_order(b, ToOwned::to_owned),
         gaps: &[],
     },
     Row {
@@ -135,7 +135,7 @@ pub(super) const ROWS: &[Row] = &[
                 } else {
                     order.to_owned()
                 }
-            })
+            });
         },
         gaps: &[],
     },
@@ -158,7 +158,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         name: "a target before the sections and one in a section are two targets",
         config: "{head}connect = {far}\n[s]\nclient = yes\naccept = {near}\nconnect = {other}\n",
-        act: |b| see_order(b, |order| order.to_owned()),
+        act: |b| see_order(b, ToOwned::to_owned),
         gaps: &[],
     },
     Row {

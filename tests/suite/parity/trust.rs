@@ -177,17 +177,14 @@ fn judge_servers(b: &mut Bench) {
     ];
     for (turn, (what, pair)) in servers.into_iter().enumerate() {
         let mut near = b.connect("near");
-        match target.accept().accept_tls(&server(pair, None, ALL_VERSIONS)) {
-            Ok(mut far) => {
-                b.see(what, "believed");
-                see_talk(b, &mut near, &mut far);
-                near.finish();
-                b.see(&format!("{what}: far end"), far.ends_ours());
-            }
-            Err(_) => {
-                b.see(what, "refused");
-                b.see(&format!("{what}: near end"), format!("{:?}", near.ending(PATIENCE)));
-            }
+        if let Ok(mut far) = target.accept().accept_tls(&server(pair, None, ALL_VERSIONS)) {
+            b.see(what, "believed");
+            see_talk(b, &mut near, &mut far);
+            near.finish();
+            b.see(&format!("{what}: far end"), far.ends_ours());
+        } else {
+            b.see(what, "refused");
+            b.see(&format!("{what}: near end"), format!("{:?}", near.ending(PATIENCE)));
         }
         b.wait_log_n(" byte(s) sent to TLS, ", turn + 1);
     }
