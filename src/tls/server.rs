@@ -160,7 +160,7 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let (accepted, refusal) = Refusal::watch(hello.start.into_stream(self.config.clone())).await;
+        let (accepted, refusal) = Refusal::watch(Box::pin(hello.start.into_stream(self.config.clone()))).await;
         let failed = |error: &io::Error| Fault::new(Code::Tls, explain(peer, error, refusal.as_ref(), &hello.offer));
         let stream = accepted.map_err(|error| failed(&error))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less

@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_or_from_the_future_is_gone() {
-        let dated = dated(1, Duration::from_secs(300));
+        let dated = dated(1, Duration::from_mins(5));
         let aged = |age: i64| {
             let time = now().unwrap().checked_add_signed(-age).unwrap();
             dated.decrypt(&dated.inner.encrypt(&[&time.to_be_bytes(), b"x".as_slice()].concat()).unwrap())
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_cache_forgets_too() {
         let cache: Dated<dyn StoresServerSessions> =
-            Dated { inner: ServerSessionMemoryCache::new(8), lifetime: Duration::from_secs(300) };
+            Dated { inner: ServerSessionMemoryCache::new(8), lifetime: Duration::from_mins(5) };
         assert!(cache.put(vec![1], b"x".to_vec()));
         assert_eq!(cache.get(&[1]).unwrap(), b"x");
         assert_eq!(cache.take(&[1]).unwrap(), b"x");
