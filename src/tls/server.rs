@@ -56,7 +56,7 @@ pub struct ServerTls {
 
 /// A connection whose first message, the `ClientHello`, was read: who decides by the server name chooses now.
 pub struct Hello<S> {
-    start: StartHandshake<S>,
+    start: Box<StartHandshake<S>>,
     server_name: Option<String>,
     offer: Offer,
 }
@@ -72,12 +72,12 @@ where
     let mut start = Vec::with_capacity(START);
     let failed =
         |error: &io::Error, start: &[u8]| Fault::new(Code::Tls, explain(peer, error, None, &Offer::new(start, &[])));
-    let read = read_hello(&mut stream, &mut start).await;
+    let read = Box::pin(read_hello(&mut stream, &mut start)).await;
     let accepted = read.map_err(|error| failed(&error, &start))?;
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
     let offer = Offer::new(&start, hello.cipher_suites());
-    Ok(Hello { start: StartHandshake::from_parts(accepted, stream), server_name, offer })
+    Ok(Hello { start: Box::new(StartHandshake::from_parts(accepted, stream)), server_name, offer })
 }
 
 /// `start` becomes the first bytes that were read. Bounded by rustls, which takes no message above 64 KiB.
@@ -149,7 +149,9 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.accept_hello(hello(stream, peer).await?, peer).await
+        // on the heap: both hold a whole connection of rustls, and so would all that waits for them
+        let hello = Box::pin(hello(stream, peer)).await?;
+        Box::pin(self.accept_hello(hello, peer)).await
     }
 
     /// The same for a connection whose first message was read already.
