@@ -124,7 +124,7 @@ impl ClientTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = server_name(self.name.as_deref().unwrap_or(host))?;
-        let (connected, refusal) = Refusal::watch(self.connector.connect(name, stream)).await;
+        let (connected, refusal) = Refusal::watch(Box::pin(self.connector.connect(name, stream))).await;
         connected.map_err(|error| {
             let text = refusal.map_or_else(|| explain(host, &error), |refusal| refusal.text(host));
             Fault::new(Code::Tls, text)

@@ -56,7 +56,7 @@ pub struct ServerTls {
 
 /// A connection whose first message, the `ClientHello`, was read: who decides by the server name chooses now.
 pub struct Hello<S> {
-    start: StartHandshake<S>,
+    start: Box<StartHandshake<S>>,
     server_name: Option<String>,
     offer: Offer,
     note: Vec<u8>,
@@ -73,12 +73,13 @@ where
     let mut start = Vec::with_capacity(START);
     let failed =
         |error: &io::Error, start: &[u8]| Fault::new(Code::Tls, explain(peer, error, None, &Offer::new(start, &[])));
-    let read = read_hello(&mut stream, &mut start).await;
+    let read = Box::pin(read_hello(&mut stream, &mut start)).await;
     let accepted = read.map_err(|error| failed(&error, &start))?;
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
     let offer = Offer::new(&start, hello.cipher_suites());
-    Ok(Hello { start: StartHandshake::from_parts(accepted, stream), server_name, offer, note: Vec::new() })
+    let start = Box::new(StartHandshake::from_parts(accepted, stream));
+    Ok(Hello { start, server_name, offer, note: Vec::new() })
 }
 
 /// `start` becomes the first bytes that were read. Bounded by rustls, which takes no message above 64 KiB.
@@ -160,7 +161,9 @@ impl ServerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.accept_hello(hello(stream, peer).await?, peer).await
+        // on the heap: both hold a whole connection of rustls, and so would all that waits for them
+        let hello = Box::pin(hello(stream, peer)).await?;
+        Box::pin(self.accept_hello(hello, peer)).await
     }
 
     /// The same for a connection whose first message was read already.
@@ -172,7 +175,8 @@ impl ServerTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let noted = |connection: &mut ServerConnection| connection.set_resumption_data(&hello.note);
-        let (accepted, refusal) = Refusal::watch(hello.start.into_stream_with(self.config.clone(), noted)).await;
+        let shaken = hello.start.into_stream_with(self.config.clone(), noted);
+        let (accepted, refusal) = Refusal::watch(Box::pin(shaken)).await;
         let failed = |error: &io::Error| Fault::new(Code::Tls, explain(peer, error, refusal.as_ref(), &hello.offer));
         let stream = accepted.map_err(|error| failed(&error))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less
