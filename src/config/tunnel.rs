@@ -2,13 +2,13 @@
 //!
 //! Values only, already valid: addresses are split, not resolved; files are named, not read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::global::Global;
 use super::protocol::Protocol;
 use super::section::{Options, Report};
-use super::{Endpoint, Owner, Places, TlsVersion, Trust, ini, tls, trust, value};
+use super::{Endpoint, Owner, Places, Store, TlsVersion, Trust, ini, tls, trust, value};
 use crate::event::Level;
 use crate::model::ServiceName;
 use crate::text;
@@ -221,6 +221,25 @@ impl Setting {
 }
 
 impl Tunnel {
+    /// The files of TLS that it names, each with its option.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let trust = &self.trust;
+        let store = match &trust.ca_store {
+            Some(Store::File(path)) => Some(path),
+            _ => None,
+        };
+        let named = [
+            ("key", self.key.as_ref()),
+            ("cert", self.cert.as_ref()),
+            ("CAfile", trust.ca_file.as_ref()),
+            ("CApath", trust.ca_path.as_ref()),
+            ("CAstore", store),
+            ("CRLfile", trust.crl_file.as_ref()),
+            ("CRLpath", trust.crl_path.as_ref()),
+        ];
+        named.into_iter().filter_map(|(option, path)| Some((option, path?.as_path())))
+    }
+
     /// Reads a section; `None` when it lacks what a tunnel is made of (reported).
     pub(super) fn build(name: ServiceName, options: &Options, global: &Global, report: &mut Report) -> Option<Self> {
         Self::of(name, options, global, false, report)

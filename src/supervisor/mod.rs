@@ -24,7 +24,7 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Defaults, Launcher, Remark, Store, Tunnel};
+use crate::config::{Config, Defaults, Launcher, Remark, Tunnel};
 use crate::event::{Event, Events, Level};
 use crate::launcher;
 use crate::model::ServiceName;
@@ -169,7 +169,7 @@ impl Supervisor {
     pub fn refresh(&mut self, changed: &[PathBuf]) {
         for (section, running) in &self.tunnels {
             let hosts = hosts_of(&self.config, section);
-            let uses = |one: &Tunnel| files(one).into_iter().find(|file| changed.contains(file));
+            let uses = |one: &Tunnel| one.files().map(|(_, file)| file.to_owned()).find(|file| changed.contains(file));
             let Some(file) = std::iter::once(section).chain(hosts.iter().copied()).find_map(uses) else { continue };
             let event = match tunnel::prepare(section, &hosts, &self.events) {
                 Ok(prepared) => {
@@ -365,7 +365,8 @@ impl Supervisor {
     /// Watches what the configuration names, where it asks for that.
     fn watch_files(&mut self) {
         let wanted = self.config.global.watch_certificates;
-        let files: BTreeSet<PathBuf> = self.config.tunnels.iter().flat_map(files).collect();
+        let files: BTreeSet<PathBuf> =
+            self.config.tunnels.iter().flat_map(Tunnel::files).map(|(_, file)| file.to_owned()).collect();
         if !wanted || files.is_empty() {
             self.watch = None;
         } else if self.watch.as_ref().is_none_or(|watch| *watch.files() != files) {
@@ -443,18 +444,6 @@ fn watched(status: &Status, signs: Signs, sink: Events) -> Events {
 
 fn enabled(config: &Config) -> Vec<Launcher> {
     config.launchers.iter().filter(|launcher| launcher.enabled).cloned().collect()
-}
-
-/// The files of TLS that a tunnel names.
-fn files(section: &Tunnel) -> Vec<PathBuf> {
-    let trust = &section.trust;
-    let store = match &trust.ca_store {
-        Some(Store::File(path)) => Some(path),
-        _ => None,
-    };
-    let (authorities, revoked) = ([&trust.ca_file, &trust.ca_path], [&trust.crl_file, &trust.crl_path]);
-    let named = [&section.cert, &section.key].into_iter().chain(authorities).chain(revoked).flatten();
-    named.chain(store).cloned().collect()
 }
 
 fn read_anew(name: &ServiceName, file: &Path) -> Text {

@@ -259,21 +259,24 @@ fn trust(launcher: &Launcher) -> Option<Remark> {
         _ => (launcher.cert.clone(), launcher.key.clone(), None),
     };
     let files = [
-        ("key", &key.filter(|key| Some(key) != cert.as_ref())),
-        ("cert", &cert),
-        ("CAfile", &launcher.trust.ca_file),
-        ("CApath", &launcher.trust.ca_path),
-        ("service_account", &service_account),
+        ("key", key.filter(|key| Some(key) != cert.as_ref())),
+        ("cert", cert.clone()),
+        ("CAfile", launcher.trust.ca_file.clone()),
+        ("CApath", launcher.trust.ca_path.clone()),
+        ("service_account", service_account),
     ];
-    Some(at_its_option(&launcher.places, &files, fault))
+    let files = files.iter().filter_map(|(option, path)| Some((*option, path.as_deref()?)));
+    Some(at_its_option(&launcher.places, files, fault))
 }
 
 /// A fault at the line of the option whose file it names, else at the section's header.
-pub(super) fn at_its_option(places: &Places, files: &[(&str, &Option<PathBuf>)], fault: Fault) -> Remark {
-    let named = |path: &Option<PathBuf>| {
-        path.as_ref().is_some_and(|path| fault.text.en.contains(path.to_string_lossy().as_ref()))
-    };
-    let option = files.iter().find(|(_, path)| named(path)).map_or("", |(option, _)| option);
+pub(super) fn at_its_option<'a>(
+    places: &Places,
+    mut files: impl Iterator<Item = (&'static str, &'a Path)>,
+    fault: Fault,
+) -> Remark {
+    let option =
+        files.find(|(_, path)| fault.text.en.contains(&*path.to_string_lossy())).map_or("", |(option, _)| option);
     Remark { place: places.of(option).clone(), text: fault.text }
 }
 

@@ -119,11 +119,5 @@ pub(super) fn hosts_of<'a>(config: &'a Config, section: &Tunnel) -> Vec<&'a Tunn
 }
 
 pub(super) fn at_its_option(section: &Tunnel, fault: Fault) -> Remark {
-    let files = [
-        ("key", &section.key),
-        ("cert", &section.cert),
-        ("CAfile", &section.trust.ca_file),
-        ("CApath", &section.trust.ca_path),
-    ];
-    outside::at_its_option(&section.places, &files, fault)
+    outside::at_its_option(&section.places, section.files(), fault)
 }

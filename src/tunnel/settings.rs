@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::protocol::Negotiation;
@@ -208,9 +208,8 @@ fn own_expiry(tunnel: &config::Tunnel) -> Option<i64> {
 
 /// The option whose file a warning names.
 fn option_of(tunnel: &config::Tunnel, text: &Text) -> &'static str {
-    let files = [("key", &tunnel.key), ("cert", &tunnel.cert), ("CApath", &tunnel.trust.ca_path)];
-    let named = |path: &Option<PathBuf>| path.as_ref().is_some_and(|path| text.en.contains(&*path.to_string_lossy()));
-    files.iter().find(|(_, path)| named(path)).map_or("CAfile", |(option, _)| option)
+    let named = |path: &Path| text.en.contains(&*path.to_string_lossy());
+    tunnel.files().find(|(_, path)| named(path)).map_or("CAfile", |(option, _)| option)
 }
 
 fn is_local(address: &Address) -> bool {
