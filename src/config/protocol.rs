@@ -77,6 +77,12 @@ impl Kind {
         }
     }
 
+    /// Whether a server knows the target before TLS stands, by its own greeting or by what the client asks for: no virtual
+    /// host could take such a connection over, with its own ideas of who may come in.
+    pub fn is_heard_before_tls(self) -> bool {
+        matches!(self, Self::Connect | Self::Imap | Self::Pop3 | Self::Smtp)
+    }
+
     /// Whether the client says where to connect, so that there is no `connect`.
     pub fn is_target(self, client: bool) -> bool {
         !client && matches!(self, Self::Connect | Self::Socks)

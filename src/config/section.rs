@@ -317,6 +317,12 @@ fn virtual_host(tunnel: &Tunnel, earlier: &[Tunnel], report: &mut Report) {
             "SNI primary service [{of}] takes its connections from another one itself",
             "sni : [{of}] prend elle-même ses connexions d'une autre section"
         ),
+        Some(primary) if primary.protocol.as_ref().is_some_and(|one| one.kind.is_heard_before_tls()) => text!(
+            "SNI primary service [{of}] hears in clear where its clients want to go, before they send a server name: leave out \
+             its `protocol =`, or give this section an `accept =` of its own",
+            "sni : [{of}] apprend en clair où vont ses clients, avant qu'ils n'envoient un nom de serveur : y retirer \
+             `protocol =`, ou donner à cette section son propre `accept =`"
+        ),
         Some(_) => return,
         None => text!(
             "SNI section name not found: there is no [{of}] above this section; case matters",

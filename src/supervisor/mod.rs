@@ -278,10 +278,20 @@ impl Supervisor {
         let (old, running): (Vec<Tunnel>, Vec<Running>) = self.tunnels.drain(..).unzip();
         let plan = Plan::between(&old, sections);
         let mut running: Vec<Option<Running>> = running.into_iter().map(Some).collect();
-        // the ended ones first: a new section may want their port
+        // what nobody listens on any more comes first: another section may want the port
+        for (prepared, step) in prepared.iter().zip(&plan.steps) {
+            if let Step::Keep(index) | Step::Change(index) = step
+                && let Some(running) = &running[*index]
+            {
+                running.release(Some(prepared)).await;
+            }
+        }
         for ended in plan.ended {
             self.tell("section_ended", &old[ended].name);
-            self.leaving.extend(running[ended].take().map(|running| running.stop(FOREVER)));
+            if let Some(running) = running[ended].take() {
+                running.release(None).await;
+                self.leaving.spawn(running.stop(FOREVER));
+            }
         }
         for ((section, prepared), step) in sections.iter().zip(prepared).zip(plan.steps) {
             let continued = match step {

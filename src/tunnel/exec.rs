@@ -9,6 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use rustls_pki_types::CertificateDer;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::session::Teller;
@@ -78,12 +80,16 @@ pub(super) fn start(exec: &Exec, caller: &Caller, teller: &Teller) -> io::Result
     // who sets a variable by hand means it
     command.envs(caller.variables()).envs(exec.environment.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::from(theirs.try_clone()?)).stdout(Stdio::from(theirs));
-    let child = tokio::process::Command::from(command).spawn()?;
-    let pid = child.id().unwrap_or_default();
+    // before it starts: its end must not be missed
+    let ends = signal(SignalKind::child())?;
+    let child = command.spawn()?;
+    // it holds the program's end of the pair, and we would never see that one closed
+    drop(command);
+    let pid = child.id();
     teller.tell(Level::Info, "program_started", || {
         text!("Local mode child started (PID={pid})", "Programme lancé (PID={pid})")
     });
-    tokio::spawn(wait_for(child, pid, teller.clone()));
+    tokio::spawn(wait_for(child, ends, teller.clone()));
     Ok(ours)
 }
 
@@ -103,14 +109,20 @@ pub(super) fn cannot_start(exec: &Exec, error: &io::Error) -> Text {
     text!("exec: cannot start {path}: {en}", "exec : impossible de lancer {path} : {fr}")
 }
 
-/// No task of the tunnel: a program that outlives its connection holds up nobody.
+/// No task of the tunnel: a program that outlives its connection holds up nobody. Nor does it cost a descriptor, as
+/// tokio's own `Child` does: a thousand programs that ignore the end of their input would take all there are.
 #[cfg(unix)]
-async fn wait_for(mut child: tokio::process::Child, pid: u32, teller: Teller) {
+async fn wait_for(mut child: std::process::Child, mut ends: Signal, teller: Teller) {
     use std::os::unix::process::ExitStatusExt as _;
 
-    let Ok(status) = child.wait().await else { return };
-    // its command may still hold descriptors
-    drop(child);
+    let pid = child.id();
+    let status = loop {
+        match child.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if ends.recv().await.is_some() => {}
+            _ => return,
+        }
+    };
     teller.tell(Level::Info, "program_ended", || match (status.code(), status.signal()) {
         (Some(code), _) => {
             text!("Child process {pid} finished with code {code}", "Programme {pid} terminé, code {code}")

@@ -95,18 +95,25 @@ impl Running {
     /// New connections follow `prepared` from now on; open ones live on as they are. Listeners whose address and
     /// listening options did not change are kept, others are closed (awaited) and opened.
     pub async fn replace(&self, prepared: Prepared) {
+        // the old port is free before the new one is bound: they may overlap
+        self.release(Some(&prepared)).await;
         let settings = prepared.0;
         *lock(&self.shared.settings) = settings.clone();
         self.shared.meter.set_own_expiry(settings.expiry);
+        self.open_missing(&settings);
+    }
+
+    /// Closes the listeners that `prepared` has no use for, all of them where there is none. Their ports are free when
+    /// it returns.
+    pub async fn release(&self, prepared: Option<&Prepared>) {
+        let serves = |one: &Listening| prepared.is_some_and(|prepared| one.still_serves(&prepared.0.tunnel));
         let gone: Vec<Listening> = {
             let mut open = lock(&self.open);
-            let (keep, gone) = open.drain(..).partition(|one| one.still_serves(&settings.tunnel));
+            let (keep, gone) = open.drain(..).partition(serves);
             *open = keep;
             gone
         };
-        // the old port is free before the new one is bound: they may overlap
         listening::close(gone).await;
-        self.open_missing(&settings);
     }
 
     /// As [`replace`](Self::replace), but listeners stay whatever they are: only files of TLS were read anew.
@@ -139,8 +146,7 @@ impl Running {
     /// Stops accepting, lets open connections end by themselves for as long as `drain`, then cuts what is left.
     /// When it returns no task of the tunnel is left.
     pub async fn stop(self, drain: Duration) {
-        let open = std::mem::take(&mut *lock(&self.open));
-        listening::close(open).await;
+        self.release(None).await;
         let solo = lock(&self.solo).take();
         let sessions = &self.shared.sessions;
         sessions.close();

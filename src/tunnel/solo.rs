@@ -3,7 +3,7 @@
 //! Not a listener: nobody comes in, the program is the one client. It has one connection at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -57,6 +57,7 @@ async fn turns(shared: Arc<Shared>, cancel: CancellationToken) {
         }
         let settings = shared.settings();
         let session = one(shared.clone(), id.turn(turn), settings.clone());
+        let began = Instant::now();
         // a session that fell was told by the panic's own event: it counts as ended
         let _ = shared.sessions.spawn(session).await;
         let Some(pause) = shared.settings().tunnel.retry else { return };
@@ -64,7 +65,8 @@ async fn turns(shared: Arc<Shared>, cancel: CancellationToken) {
         teller.tell(Level::Info, "program_again", || {
             text!("Retrying an exec+connect section", "Nouvel essai d'une section exec+connect")
         });
-        let pause = pause.max(SHORTEST);
+        // a target that is down, a program that ends at once: starting it again and again would be a storm of programs
+        let pause = if began.elapsed() < SHORT { pause.max(SHORT) } else { pause };
         cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }
@@ -84,5 +86,5 @@ async fn one(shared: Arc<Shared>, id: ConnectionId, settings: Arc<Settings>) {
     }
 }
 
-/// `retry = 0` must not keep a core busy.
-const SHORTEST: Duration = Duration::from_millis(10);
+/// A turn that ended sooner came to nothing; stunnel 5.68 waits as long after each.
+const SHORT: Duration = Duration::from_secs(1);

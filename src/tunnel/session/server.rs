@@ -38,7 +38,10 @@ impl Session {
 
     async fn secure_local(&mut self, local: Paced, peer: &str) -> Result<(Secured, Reached), Stop> {
         let greeted = self.until_cut(Box::pin(self.greet(local, peer))).await?;
-        self.choose_host(greeted.hello.server_name());
+        // the configuration knows no host of a tunnel that has its target by now; none may reach it past that tunnel's trust
+        if greeted.backend.is_none() && greeted.target.is_none() {
+            self.choose_host(greeted.hello.server_name());
+        }
         self.until_cut(Box::pin(self.secure(greeted, peer))).await
     }
 
