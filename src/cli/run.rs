@@ -118,7 +118,7 @@ impl Service {
         let signals = Signals::listen()?;
         self.warn(&prepared);
         let privileges = prepared.privileges().clone();
-        let mut supervisor = match self.bind(config, prepared).await {
+        let mut supervisor = match self.bind(config, prepared, daemon.is_some()).await {
             Ok(supervisor) => supervisor,
             Err(mistakes) => return Ok(Err(mistakes)),
         };
@@ -138,8 +138,8 @@ impl Service {
         Ok(Ok(()))
     }
 
-    async fn bind(&self, config: &Config, prepared: Prepared) -> Started<Supervisor> {
-        let inherited = activation::take().map_err(|error| vec![whole(config, Text::io(&error))])?;
+    async fn bind(&self, config: &Config, prepared: Prepared, is_daemon: bool) -> Started<Supervisor> {
+        let inherited = activation::take(is_daemon).map_err(|error| vec![whole(config, Text::io(&error))])?;
         let supervisor = Supervisor::bind(prepared, self.events.clone(), inherited);
         let surplus = supervisor.surplus();
         if surplus > 0 {
@@ -151,6 +151,9 @@ impl Service {
         for name in unbound.iter().filter(|_| self.strict) {
             let text = text!("Binding service [{name}] failed", "Service [{name}] : aucune adresse d'écoute");
             self.events.emit(Event::new(Level::Error, "tunnel_not_bound", text).of(name));
+        }
+        if config.global.chroot.is_some() {
+            supervisor.resolve(RESOLVE).await;
         }
         // stunnel gives up; we try again, and the other tunnels run meanwhile
         if self.strict && !unbound.is_empty() { Err(Vec::new()) } else { Ok(supervisor) }
@@ -366,5 +369,8 @@ const SETTLE_STRICTLY: Duration = Duration::from_mins(1);
 
 /// How often the service manager gets a line about everything, and certificates are looked at.
 const STATUS: Duration = Duration::from_secs(30);
+
+/// How long names may take that no resolver finds inside a jail.
+const RESOLVE: Duration = Duration::from_secs(10);
 
 pub(super) const LAST_MOMENT: Duration = Duration::from_secs(1);

@@ -18,12 +18,16 @@ use crate::text::Text;
 /// The listeners that were handed over, in their order; none when nothing was, or when it was meant for another process
 /// (`LISTEN_PID`). A second call finds nothing: `LISTEN_FDS` and `LISTEN_PID` are removed from the environment, which is
 /// why this comes before other threads look at it. Within a runtime of tokio; the descriptors are closed on exec.
+/// `passed_on`: the process for which they were meant started this one in its place, and took its number out.
 ///
 /// # Errors
 /// A descriptor that is no listening stream socket, naming it; a number of descriptors that is none.
-pub fn take() -> io::Result<Vec<Listener>> {
+pub fn take(passed_on: bool) -> io::Result<Vec<Listener>> {
     let read = |name| env::var(name).ok();
-    let (count, pid) = (read("LISTEN_FDS"), read("LISTEN_PID"));
+    let (count, mut pid) = (read("LISTEN_FDS"), read("LISTEN_PID"));
+    if passed_on && pid.is_none() {
+        pid = Some(std::process::id().to_string());
+    }
     let names = read("LISTEN_FDNAMES").unwrap_or_default();
     if announced(count.as_deref(), pid.as_deref(), std::process::id())?.is_none() {
         return Ok(Vec::new());
@@ -130,13 +134,13 @@ mod tests {
         if env::var_os("SAY_WHAT_WAS_HANDED_OVER").is_none() {
             return;
         }
-        match take() {
+        match take(false) {
             Ok(listeners) => {
                 for listener in &listeners {
                     eprintln!("has {}", listener.local_addr().unwrap());
                 }
                 let left: Vec<&str> = VARIABLES.into_iter().filter(|name| env::var_os(name).is_some()).collect();
-                eprintln!("left {left:?}, then {}", take().unwrap().len());
+                eprintln!("left {left:?}, then {}", take(false).unwrap().len());
                 // close-on-exec: a program sees none of them
                 let seen = Command::new("sh").args(["-c", "readlink /proc/$$/fd/3 /proc/$$/fd/4"]).output().unwrap();
                 eprintln!("programs see {:?}", String::from_utf8_lossy(&seen.stdout));

@@ -8,7 +8,7 @@ mod attempt;
 mod dialler;
 mod original;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -62,6 +62,11 @@ pub async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Fault> {
                 return Ok(targets);
             }
             text!("no address", "aucune adresse")
+        }
+        // RFC 6761, 6.3: it means this machine, also inside a jail where nobody says so
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            let both = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
+            return Ok(both.map(|ip| SocketAddr::new(ip, address.port)).to_vec());
         }
         Err(error) => unknown_name(&error),
     };

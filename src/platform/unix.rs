@@ -129,6 +129,9 @@ impl Daemon {
             command.arg0(name);
         }
         command.args(arguments).env(MARK, std::process::id().to_string());
+        // sockets of systemd are meant for this process; the second one has them from us
+        let ours = std::env::var("LISTEN_PID").is_ok_and(|pid| pid.trim() == std::process::id().to_string());
+        command.env_remove(if ours { "LISTEN_PID" } else { "LISTEN_FDS" });
         let mut child = command.stdin(OwnedFd::from(far)).spawn()?;
         // with it goes our copy of the far end
         drop(command);

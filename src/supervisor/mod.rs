@@ -191,6 +191,17 @@ impl Supervisor {
         }
     }
 
+    /// Resolves the names of all targets now, within `limit`: before the process enters a jail without a resolver.
+    pub async fn resolve(&self, limit: Duration) {
+        let all = async {
+            for (_, running) in &self.tunnels {
+                running.resolve().await;
+            }
+        };
+        // whose names take longer is told of by its first connection
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+
     /// One line for each open connection of each tunnel, as stunnel tells them.
     pub fn report(&self) -> Vec<String> {
         self.tunnels.iter().flat_map(|(_, running)| running.report()).collect()

@@ -98,9 +98,23 @@ impl Running {
         // the old port is free before the new one is bound: they may overlap
         self.release(Some(&prepared)).await;
         let settings = prepared.0;
-        *lock(&self.shared.settings) = settings.clone();
-        self.shared.meter.set_own_expiry(settings.expiry);
+        self.follow(settings.clone());
         self.open_missing(&settings);
+    }
+
+    fn follow(&self, settings: Arc<Settings>) {
+        self.shared.meter.set_own_expiry(settings.expiry);
+        let mut current = lock(&self.shared.settings);
+        settings.learn_from(&current);
+        *current = settings;
+    }
+
+    /// Resolves the names of all its targets now: before the process enters a jail without a resolver.
+    pub async fn resolve(&self) {
+        let settings = self.shared.settings();
+        for dialler in settings.diallers() {
+            dialler.resolve_all().await;
+        }
     }
 
     /// Closes the listeners that `prepared` has no use for, all of them where there is none. Their ports are free when
@@ -118,9 +132,7 @@ impl Running {
 
     /// As [`replace`](Self::replace), but listeners stay whatever they are: only files of TLS were read anew.
     pub fn refresh(&self, prepared: Prepared) {
-        let settings = prepared.0;
-        self.shared.meter.set_own_expiry(settings.expiry);
-        *lock(&self.shared.settings) = settings;
+        self.follow(prepared.0);
     }
 
     /// Whether every `accept` line is bound. A program that starts by itself has none.

@@ -125,6 +125,19 @@ impl Settings {
         })
     }
 
+    /// Those of the file, those of virtual hosts too.
+    pub(super) fn diallers(&self) -> Vec<&Dialler> {
+        let own = std::iter::once(&self.dialler).chain(&self.redirect);
+        own.chain(self.hosts.iter().flat_map(|host| host.diallers())).collect()
+    }
+
+    /// What `before` knows of names.
+    pub(super) fn learn_from(&self, before: &Self) {
+        for ours in self.diallers() {
+            before.diallers().into_iter().for_each(|theirs| ours.learn_from(theirs));
+        }
+    }
+
     /// Connects to what no line of the file says: what a client asks for.
     pub(super) fn dialler_of(&self, endpoints: &[Endpoint]) -> Dialler {
         Dialler::new(dial_options(&self.tunnel, endpoints))

@@ -42,6 +42,10 @@ fn answers(stream: &mut TcpStream, words: &str) -> bool {
     stream.write_all(words.as_bytes()).is_ok() && stream.read_exact(&mut answer).is_ok() && answer == words.as_bytes()
 }
 
+fn on(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
 fn is_closed(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_err()
 }
@@ -287,6 +291,27 @@ fn a_reload_starts_what_is_new_stops_what_is_gone_and_leaves_the_rest_alone() {
     assert!(answers(&mut open, "still here"));
     assert!(answers(&mut TcpStream::connect(front).unwrap(), "same port"));
     until("the new launcher's delivery", || site.cold().join("a.pdf").exists().then_some(()));
+}
+
+#[test]
+fn ports_that_move_between_sections_at_a_reload_are_never_found_taken() {
+    let site = Site::new();
+    let (one, two) = (free_port(), free_port());
+    let section =
+        |name: &str, port| format!("[{name}]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
+    site.write_ini(&(section("a", one) + &section("b", two)));
+    let service = Service::up(&site);
+    for turn in 0..12 {
+        // they change places, and a third one comes and goes with a name of its own
+        let (here, there) = if turn % 2 == 0 { (two, one) } else { (one, two) };
+        let first = if turn % 3 == 0 { "c" } else { "a" };
+        site.write_ini(&(section(first, here) + &section("b", there)));
+        service.signal(Signal::HUP);
+        service.log.wait("Configuration reloaded", turn);
+        until("both ports", || (!is_closed(on(one)) && !is_closed(on(two))).then_some(()));
+    }
+    let log = service.log.all();
+    assert!(!log.contains("Binding service"), "{log}");
 }
 
 #[test]

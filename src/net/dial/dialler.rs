@@ -47,10 +47,13 @@ pub struct Dialler {
     turn: AtomicUsize,
 }
 
+/// What a name resolved to. It is kept when it is old: while no name server answers it is all there is, and inside a jail
+/// there never is one.
 #[derive(Clone, Debug)]
 struct Known {
     targets: Vec<Addr>,
-    since: Instant,
+    /// `None`: to be asked for again.
+    since: Option<Instant>,
 }
 
 /// A connection that a [`Dialler`] made.
@@ -88,6 +91,24 @@ impl Dialler {
         let start = crate::backoff::jitter(Duration::from_secs(1)).as_millis();
         let turn = AtomicUsize::new(usize::try_from(start).unwrap_or(0));
         Self { options, known, turn }
+    }
+
+    /// Resolves every name now, where that can be done: before the process enters a jail without a resolver.
+    pub async fn resolve_all(&self) {
+        let every: Vec<usize> = (0..self.options.endpoints.len()).collect();
+        // who cannot be found now is asked for at the first connection, which says so
+        self.candidates(&every, true, &mut Progress::default()).await;
+    }
+
+    /// Takes over what `other` knows of the same endpoints: a reload must not depend on a name server.
+    pub fn learn_from(&self, other: &Self) {
+        let theirs = other.lock().clone();
+        let mut ours = self.lock();
+        for (endpoint, known) in other.options.endpoints.iter().zip(theirs) {
+            for (place, _) in self.options.endpoints.iter().enumerate().filter(|(_, own)| *own == endpoint) {
+                ours[place].clone_from(&known);
+            }
+        }
     }
 
     /// Connects to the first address that answers. When all that were remembered fail, names are resolved again
@@ -161,10 +182,13 @@ impl Dialler {
             }
             match self.resolve(index).await {
                 Ok(targets) => {
-                    self.lock()[index] = Some(Known { targets: targets.clone(), since: Instant::now() });
+                    self.lock()[index] = Some(Known { targets: targets.clone(), since: Some(Instant::now()) });
                     list.extend(targets.into_iter().map(|target| (index, target)));
                 }
-                Err(error) => progress.unresolved = Some(error),
+                Err(error) => {
+                    progress.unresolved = Some(error);
+                    list.extend(self.known_before(index).into_iter().map(|target| (index, target)));
+                }
             }
         }
         if self.options.failover == Failover::RoundRobin && !list.is_empty() && !fresh {
@@ -176,14 +200,26 @@ impl Dialler {
 
     fn remembered(&self, index: usize) -> Option<Vec<Addr>> {
         let known = self.lock();
-        let fresh = |known: &&Known| !self.options.delay && known.since.elapsed() < REMEMBERED;
+        let recent = |since: Instant| since.elapsed() < REMEMBERED;
+        let fresh = |known: &&Known| !self.options.delay && known.since.is_some_and(recent);
         Some(known[index].as_ref().filter(fresh)?.targets.clone())
     }
 
-    fn forget(&self, round: &[usize]) {
+    /// What a name resolved to before nobody knew it; good for another while, so that not each connection waits for a
+    /// name server that does not answer.
+    fn known_before(&self, index: usize) -> Vec<Addr> {
+        let mut known = self.lock();
+        let Some(known) = known[index].as_mut().filter(|_| !self.options.delay) else { return Vec::new() };
+        known.since = Some(Instant::now());
+        known.targets.clone()
+    }
+
+    pub(super) fn forget(&self, round: &[usize]) {
         let mut known = self.lock();
         for &index in round {
-            known[index] = None;
+            if let Some(known) = &mut known[index] {
+                known.since = None;
+            }
         }
     }
 
@@ -249,6 +285,6 @@ const REMEMBERED: Duration = Duration::from_mins(1);
 impl Dialler {
     /// As if the name of a line had pointed elsewhere a moment ago.
     pub(super) fn remember(&self, index: usize, targets: Vec<Addr>) {
-        self.lock()[index] = Some(Known { targets, since: Instant::now() });
+        self.lock()[index] = Some(Known { targets, since: Some(Instant::now()) });
     }
 }

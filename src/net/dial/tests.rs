@@ -148,6 +148,24 @@ async fn an_address_that_fails_is_resolved_again() {
 }
 
 #[tokio::test]
+async fn a_name_that_nobody_knows_any_more_is_dialled_where_it_was_also_after_a_reload() {
+    let (listener, port) = listener("127.0.0.1").await;
+    let lost = || {
+        let endpoints = vec![Endpoint::Tcp(Address { host: Some("lost.invalid".to_owned()), port })];
+        Dialler::new(DialOptions { endpoints, ..to(&[port]) })
+    };
+    let dialler = lost();
+    assert_eq!(dialler.dial(None).await.unwrap_err().code, Code::Resolve);
+    dialler.remember(0, vec![Addr::Ip(listener.local_addr().unwrap())]);
+    dialler.forget(&[0]);
+    let successor = lost();
+    successor.learn_from(&dialler);
+    for dialler in [&dialler, &successor] {
+        assert_eq!(dialled(dialler).await, port);
+    }
+}
+
+#[tokio::test]
 async fn local_is_where_connections_come_from() {
     let (listener, port) = listener("127.0.0.1").await;
     let dialler = Dialler::new(DialOptions { local: Some("127.0.0.2".into()), ..to(&[port]) });
