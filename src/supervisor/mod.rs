@@ -55,8 +55,10 @@ pub struct Supervisor {
     sign_ins: SignIns,
     tunnels: Vec<(Tunnel, Running)>,
     launchers: Vec<(Launcher, Child)>,
-    /// Sections that are gone: their connections may end in peace, their launchers finish an item.
+    /// Launchers that are gone finish an item; tunnels that stop let their connections end.
     leaving: JoinSet<()>,
+    /// Tunnels that are gone from the file and still have connections.
+    retired: Vec<Running>,
     /// Cancelled once tunnels take connections.
     gate: CancellationToken,
     /// Listeners of the service manager that no tunnel has yet, in their order.
@@ -97,6 +99,7 @@ impl Supervisor {
             tunnels: Vec::new(),
             launchers: Vec::new(),
             leaving: JoinSet::new(),
+            retired: Vec::new(),
             gate: CancellationToken::new(),
             inherited: inherited.into(),
             fallen: privileges.changes_user(),
@@ -153,6 +156,7 @@ impl Supervisor {
         self.watch_files();
         self.look_at_certificates();
         while self.leaving.try_join_next().is_some() {}
+        self.retired.retain(|running| running.connections() > 0);
         Ok(())
     }
 
@@ -204,7 +208,8 @@ impl Supervisor {
 
     /// One line for each open connection of each tunnel, as stunnel tells them.
     pub fn report(&self) -> Vec<String> {
-        self.tunnels.iter().flat_map(|(_, running)| running.report()).collect()
+        let running = self.tunnels.iter().map(|(_, running)| running).chain(&self.retired);
+        running.flat_map(Running::report).collect()
     }
 
     /// Descriptors of the service manager that no section takes.
@@ -251,7 +256,7 @@ impl Supervisor {
     async fn stop_sections(&mut self, drain: Duration, hurry: impl Future<Output = ()>) {
         let children: Vec<Child> = self.launchers.drain(..).map(|(_, child)| child).collect();
         children.iter().for_each(Child::ask);
-        for (_, running) in self.tunnels.drain(..) {
+        for running in self.tunnels.drain(..).map(|(_, running)| running).chain(self.retired.drain(..)) {
             self.leaving.spawn(running.stop(drain));
         }
         let in_peace = async {
@@ -300,8 +305,8 @@ impl Supervisor {
         for ended in plan.ended {
             self.tell("section_ended", &old[ended].name);
             if let Some(running) = running[ended].take() {
-                running.release(None).await;
-                self.leaving.spawn(running.stop(FOREVER));
+                running.retire().await;
+                self.retired.push(running);
             }
         }
         for ((section, prepared), step) in sections.iter().zip(prepared).zip(plan.steps) {
@@ -481,9 +486,6 @@ fn kept_old(Remark { place, text: Text { en, fr } }: Remark) -> Text {
         "{place} : {fr} ; ce qui avait été lu reste en usage jusqu'au prochain changement"
     )
 }
-
-/// Connections of a section that is gone end when they end.
-const FOREVER: Duration = Duration::from_hours(30 * 24);
 
 /// Listening comes within a millisecond or two, where the port is free.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);

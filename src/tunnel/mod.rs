@@ -155,6 +155,13 @@ impl Running {
         self.shared.sessions.len()
     }
 
+    /// Nobody comes in any more; who is there may stay.
+    pub async fn retire(&self) {
+        self.release(None).await;
+        // its program is not started again
+        drop(lock(&self.solo).take());
+    }
+
     /// Stops accepting, lets open connections end by themselves for as long as `drain`, then cuts what is left.
     /// When it returns no task of the tunnel is left.
     pub async fn stop(self, drain: Duration) {

@@ -299,13 +299,14 @@ fn ports_that_move_between_sections_at_a_reload_are_never_found_taken() {
     let (one, two) = (free_port(), free_port());
     let section =
         |name: &str, port| format!("[{name}]\nclient = yes\naccept = 127.0.0.1:{port}\nconnect = 127.0.0.1:9\n");
-    site.write_ini(&(section("a", one) + &section("b", two)));
+    let write = |sections: String| site.write_ini(&format!("debug = info\n{sections}"));
+    write(section("a", one) + &section("b", two));
     let service = Service::up(&site);
     for turn in 0..12 {
         // they change places, and a third one comes and goes with a name of its own
         let (here, there) = if turn % 2 == 0 { (two, one) } else { (one, two) };
         let first = if turn % 3 == 0 { "c" } else { "a" };
-        site.write_ini(&(section(first, here) + &section("b", there)));
+        write(section(first, here) + &section("b", there));
         service.signal(Signal::HUP);
         service.log.wait("Configuration reloaded", turn);
         until("both ports", || (!is_closed(on(one)) && !is_closed(on(two))).then_some(()));
