@@ -139,6 +139,11 @@ impl Service {
     }
 
     async fn bind(&self, config: &Config, prepared: Prepared, is_daemon: bool) -> Started<Supervisor> {
+        if self.strict {
+            // installers look for it
+            let words = text!("Configuration successful", "Configuration acceptée");
+            self.tell(Level::Notice, "config_accepted", words);
+        }
         let inherited = activation::take(is_daemon).map_err(|error| vec![whole(config, Text::io(&error))])?;
         let supervisor = Supervisor::bind(prepared, self.events.clone(), inherited);
         let surplus = supervisor.surplus();

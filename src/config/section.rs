@@ -344,7 +344,10 @@ fn unknown(name: &str, valid: impl Fn(&Row) -> bool) -> Text {
             "Specified option name is not valid here: {shown:?} is unknown, did you mean {en:?}?",
             "option inconnue : {shown:?} ; vouliez-vous dire {fr:?} ?"
         ),
-        _ => text!("Specified option name is not valid here: {shown:?} is unknown", "option inconnue : {shown:?}"),
+        _ => text!(
+            "Specified option name is not valid here: {shown:?} is unknown; `pertuis options` lists all of them",
+            "option inconnue : {shown:?} ; `pertuis options` les liste toutes"
+        ),
     }
 }
 

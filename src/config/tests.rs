@@ -360,6 +360,10 @@ const FATES: [(&str, &[&str]); 4] = [
     (
         "warning",
         &[
+            "retry = 500",
+            "execArgs = cat",
+            "protocolHost = h:1",
+            "requireCert = yes",
             "curve = prime256v1:X448",
             "ticketKeySecret = 00112233445566778899aabbccddeeff",
             "securityLevel = 0",
@@ -388,7 +392,7 @@ const FATES: [(&str, &[&str]); 4] = [
             "libwrap = no",
             "renegotiation = no",
             "sessionCacheSize = 10",
-            "retry = 500",
+            "retry = no",
             "protocol = pop3",
             "local = 127.0.0.1",
             "transparent = source",

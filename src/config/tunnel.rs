@@ -258,6 +258,7 @@ impl Tunnel {
         let virtual_host = virtual_host(options, client, report);
         check_ends(options, client, inetd, report);
         check_redirect(options, client, report);
+        warn_of_idle_options(options, client, report);
         let complete = report.mistakes.len() == mistakes;
         let tunnel = Self {
             name,
@@ -368,6 +369,31 @@ fn check_redirect(options: &Options, client: bool, report: &mut Report) {
             "`redirect` n'existe pas en mode client : elle vaut pour les clients dont le certificat est refusé"
         );
         report.mistake(options.place_of("redirect"), text);
+    }
+}
+
+/// Options that say something only beside another one: written in the section itself they are meant, and do nothing.
+fn warn_of_idle_options(options: &Options, client: bool, report: &mut Report) {
+    let negotiates = options.has("protocol");
+    let idle = [
+        ("retry", options.has("exec") && options.has("connect"), "exec = … + connect = …"),
+        ("execArgs", options.has("exec"), "exec = …"),
+        ("protocolHost", negotiates, "protocol = …"),
+        ("protocolUsername", negotiates, "protocol = …"),
+        ("protocolPassword", negotiates, "protocol = …"),
+        ("protocolAuthentication", negotiates, "protocol = …"),
+        ("protocolHeader", negotiates, "protocol = …"),
+        ("requireCert", !client, "client = no"),
+    ];
+    for (option, acts, beside) in idle {
+        let Some(entry) = options.last(option).filter(|entry| !acts && !entry.inherited) else { continue };
+        if value::yes_no(&entry.value) != Ok(false) {
+            let text = text!(
+                "{option} has no effect here: it acts only beside `{beside}`",
+                "{option} est sans effet ici : elle n'agit qu'à côté de `{beside}`"
+            );
+            report.warning(&entry.place, text);
+        }
     }
 }
 

@@ -716,7 +716,7 @@ fn setting(name: &str, value: &str) -> Result<Option<Setting>, Text> {
             let upper = name.to_uppercase();
             return Err(text!(
                 "Illegal socket option {name:?}: names are in upper case, as in TCP_NODELAY (did you mean {upper}?)",
-                "option de socket inconnue : {name:?} ; les noms sont en majuscules, comme TCP_NODELAY (et non {upper} ?)"
+                "option de socket inconnue : {name:?} ; les noms sont en majuscules, comme TCP_NODELAY (vouliez-vous dire {upper} ?)"
             ));
         }
     }))

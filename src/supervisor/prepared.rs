@@ -84,6 +84,8 @@ pub fn prepare(mut config: Config, events: &Events, moment: Moment) -> Result<Pr
         return Ok(Prepared { config, tunnels, inetd, privileges, own });
     }
     remarks.sort_by(|one, other| one.place.cmp(&other.place));
+    // a default of the preamble is the mistake of each section
+    remarks.dedup();
     Err(remarks)
 }
 
