@@ -26,7 +26,7 @@
 //! | 0 words | [`mod@text`], [`model`], [`secret`], [`backoff`], [`event`] | everything else |
 //! | 1 configuration | [`config`] | tokio, files other than the ini |
 //! | 2 protocols and formats without I/O | [`proto`], [`document`] | tokio, sockets, the disk |
-//! | 3 the outside world | [`net`], [`tls`], [`delivery`], [`oauth`] | what a launcher or a tunnel is |
+//! | 3 the outside world | [`net`], [`tls`], [`delivery`], [`oauth`], [`privileges`] | what a launcher or a tunnel is |
 //! | 4 engines | [`tunnel`], [`source`], [`launcher`] | each other (tunnel and launcher) |
 //! | 5 who runs | [`supervisor`], [`status`], [`log`] | the front doors |
 //! | 6 front doors | [`cli`], [`demo`], [`platform`] | |
@@ -58,6 +58,7 @@ pub mod model;
 pub mod net;
 pub mod oauth;
 pub mod platform;
+pub mod privileges;
 pub mod proto;
 pub mod secret;
 pub mod source;

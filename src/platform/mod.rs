@@ -4,19 +4,15 @@
 //! `cli::run`.
 
 #[cfg(unix)]
-mod privileges;
-#[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
 #[cfg(unix)]
-pub use privileges::Privileges;
-#[cfg(unix)]
 pub use unix::{Daemon, PidFile, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog};
 #[cfg(windows)]
 pub use windows::{
-    Daemon, PidFile, Privileges, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog,
+    Daemon, PidFile, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog,
 };
 
 /// What the system or its administrator asks of a running service.
@@ -31,9 +27,6 @@ pub enum Request {
     /// Say in the log what is running.
     Status,
 }
-
-/// What of `chroot`, `setuid`, `setgid` cannot be, and why.
-pub type Refused = (&'static str, crate::text::Text);
 
 /// What the service manager (systemd) is told; without one nothing happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use crate::delivery::same_volume;
 use crate::launcher::staging_root;
 use crate::model::{Disposition, Fault};
 use crate::oauth::Authority;
-use crate::platform::Privileges;
+use crate::privileges::Privileges;
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::ClientTls;

@@ -8,7 +8,7 @@ use super::{expiry, outside, rights};
 use crate::config::{Config, Place, Rejected, Remark, Tunnel};
 use crate::event::Events;
 use crate::model::Fault;
-use crate::platform::Privileges;
+use crate::privileges::Privileges;
 use crate::tunnel;
 
 /// When a configuration is looked at.

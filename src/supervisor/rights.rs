@@ -1,12 +1,12 @@
 //! What `chroot`, `setuid` and `setgid` mean for the rest of the file, asked before anything is bound.
 //!
-//! Not the giving up itself (`platform::Privileges`). A path that the new user cannot write is a warning here, since
+//! Not the giving up itself (`privileges`). A path that the new user cannot write is a warning here, since
 //! lists of access are not read; the open that fails later is the mistake, with the same remedy.
 
 use std::path::Path;
 
 use crate::config::{Config, Remark};
-use crate::platform::Privileges;
+use crate::privileges::Privileges;
 use crate::text;
 use crate::text::Text;
 
