@@ -1,7 +1,7 @@
 //! Windows: Ctrl-C, for now. No service and no daemon: `foreground = no` says so.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Phase, Request};

@@ -1,6 +1,6 @@
 //! Windows: nothing is given up, so whoever asks for it is refused.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Refused;
 use crate::config::Global;
