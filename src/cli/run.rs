@@ -13,7 +13,7 @@ use super::{Console, DONE, FAILED, Source, inetd};
 use crate::config::{Config, Defaults, Foreground, Place, Remark};
 use crate::event::{Event, Events, Level};
 use crate::log::{Log, Settings};
-use crate::net::activation;
+use crate::net::stream::Listener;
 use crate::platform::{self, Daemon, Phase, PidFile, Request, Signals};
 use crate::privileges::Privileges;
 use crate::supervisor::{self, Moment, Prepared, Supervisor, rights};
@@ -145,7 +145,7 @@ impl Service {
             let words = text!("Configuration successful", "Configuration acceptée");
             self.tell(Level::Notice, "config_accepted", words);
         }
-        let inherited = activation::take(is_daemon).map_err(|error| vec![whole(config, Text::io(&error))])?;
+        let inherited = handed_over(is_daemon).map_err(|error| vec![whole(config, Text::io(&error))])?;
         let supervisor = Supervisor::bind(prepared, self.events.clone(), inherited);
         let surplus = supervisor.surplus();
         if surplus > 0 {
@@ -375,6 +375,18 @@ const SETTLE_STRICTLY: Duration = Duration::from_mins(1);
 
 /// How often the service manager gets a line about everything, and certificates are looked at.
 const STATUS: Duration = Duration::from_secs(30);
+
+/// What the service manager opened for us.
+#[cfg(unix)]
+fn handed_over(is_daemon: bool) -> io::Result<Vec<Listener>> {
+    crate::net::activation::take(is_daemon)
+}
+
+/// Windows hands nothing over.
+#[cfg(not(unix))]
+fn handed_over(_is_daemon: bool) -> io::Result<Vec<Listener>> {
+    Ok(Vec::new())
+}
 
 /// How long names may take that no resolver finds inside a jail.
 const RESOLVE: Duration = Duration::from_secs(10);

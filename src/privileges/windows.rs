@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::Refused;
 use crate::config::Global;
 use crate::text;
-use crate::text::Text;
 
 /// Windows has other ways: a service runs as the account that it is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

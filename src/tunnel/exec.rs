@@ -15,6 +15,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::session::Teller;
 use crate::config::tunnel::Exec;
+#[cfg(unix)]
 use crate::event::Level;
 use crate::net::stream::Stream;
 use crate::text;
