@@ -13,7 +13,9 @@ mod windows;
 #[cfg(unix)]
 pub use privileges::Privileges;
 #[cfg(unix)]
-pub use unix::{Daemon, PidFile, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog};
+pub use unix::{
+    Daemon, PidFile, Signals, VARIABLES, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog,
+};
 #[cfg(windows)]
 pub use windows::{
     Daemon, PidFile, Privileges, Signals, no_core_dumps, notify, standard_error_is_a_connection, tell_alive, watchdog,

@@ -216,6 +216,9 @@ pub fn tell_alive(summary: &str) {
     let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(summary)]);
 }
 
+/// Variables that are meant for this process alone, beside those of its sockets: systemd.exec(5), and our own.
+pub const VARIABLES: [&str; 5] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", MARK];
+
 const MARK: &str = "PERTUIS_DAEMON";
 const STARTED: &str = "started\n";
 

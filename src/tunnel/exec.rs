@@ -19,6 +19,7 @@ use crate::event::Level;
 use crate::net::stream::Stream;
 use crate::text;
 use crate::text::Text;
+use crate::tls::oneline::one_line;
 
 /// What a program is told about the client, in its environment.
 #[derive(Debug, Default)]
@@ -34,7 +35,7 @@ impl Caller {
     pub(super) fn new(peer: Option<SocketAddr>, certificate: Option<&CertificateDer<'_>>) -> Self {
         let names = certificate.and_then(|leaf| {
             let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-            Some((leaf.subject().to_string(), leaf.issuer().to_string()))
+            Some((one_line(leaf.subject()), one_line(leaf.issuer())))
         });
         Self { peer, names }
     }
@@ -63,6 +64,7 @@ pub(super) fn start(exec: &Exec, caller: &Caller, teller: &Teller) -> io::Result
     use std::process::{Command, Stdio};
 
     use crate::net::activation;
+    use crate::platform;
 
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;
@@ -74,7 +76,8 @@ pub(super) fn start(exec: &Exec, caller: &Caller, teller: &Teller) -> io::Result
         command.arg0(name);
     }
     command.args(rest);
-    for variable in activation::VARIABLES {
+    // what the service manager means for us alone: a program could end its watch over us, or read our credentials
+    for variable in activation::VARIABLES.into_iter().chain(platform::VARIABLES) {
         command.env_remove(variable);
     }
     // who sets a variable by hand means it
