@@ -36,8 +36,22 @@ pub fn take(passed_on: bool) -> io::Result<Vec<Listener>> {
     (0..handed.len()).map(|place| listener(&mut handed, place, &names)).collect()
 }
 
-/// What a program that we start must not see: it would take our sockets for its own.
-pub const VARIABLES: [&str; 4] = ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "LISTEN_PIDFDID"];
+/// What is meant for this process alone (systemd.exec(5)) and what a program that we start must not see: it would take our
+/// sockets for its own, end the watch over us, or read our credentials.
+pub const VARIABLES: [&str; 9] = [
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "CREDENTIALS_DIRECTORY",
+    MARK,
+];
+
+/// The mark of a process that this program started in its own place, as a daemon: the number of the first one.
+pub const MARK: &str = "PERTUIS_DAEMON";
 
 /// How many descriptors there are for the process `own`.
 fn announced(count: Option<&str>, pid: Option<&str>, own: u32) -> io::Result<Option<usize>> {

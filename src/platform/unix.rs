@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Phase, Request};
+use crate::net::activation::MARK;
 
 /// The signals of a running service.
 #[derive(Debug)]
@@ -216,7 +217,6 @@ pub fn tell_alive(summary: &str) {
     let _ = sd_notify::notify(&[NotifyState::Watchdog, NotifyState::Status(summary)]);
 }
 
-const MARK: &str = "PERTUIS_DAEMON";
 const STARTED: &str = "started\n";
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod files;
 pub mod material;
 pub mod names;
 mod offer;
+pub mod oneline;
 mod reasons;
 pub mod refusal;
 mod revocation;

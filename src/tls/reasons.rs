@@ -4,6 +4,7 @@ use rustls::{CertificateError, Error, OtherError};
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::oneline::one_line;
 use super::refusal::Reason;
 use super::verify::{is_old_version, is_self_signed};
 
@@ -59,5 +60,5 @@ fn missing_issuer(cert: &X509Certificate<'_>, chain: &[CertificateDer<'_>]) -> S
             None => break,
         }
     }
-    issuer.to_string()
+    one_line(issuer)
 }

@@ -19,6 +19,7 @@ use x509_parser::prelude::{
 };
 
 use super::files;
+use super::oneline::one_line;
 use super::refusal::Reason;
 use super::signature::Signed;
 use super::verify::date;
@@ -96,7 +97,7 @@ impl Lists {
     ) -> Result<(), Reason> {
         let theirs: Vec<&List> =
             self.0.iter().filter(|list| list.issuer == cert.issuer().as_raw() && list.covers(cert)).collect();
-        let issuer_name = || cert.issuer().to_string();
+        let issuer_name = || one_line(cert.issuer());
         if theirs.is_empty() {
             return Err(Reason::NoRevocationList { issuer: issuer_name() });
         }

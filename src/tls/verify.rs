@@ -23,6 +23,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate, X509Version};
 
 use super::authorities::Authorities;
 use super::names::{self, Wanted};
+use super::oneline::one_line;
 use super::reasons::{reason_of, system_reason};
 use super::refusal::{Reason, Refusal};
 use super::revocation::Lists;
@@ -153,7 +154,7 @@ impl Policy {
         let shown = Shown { der: leaf, cert: &cert, chain, expected, now };
         self.examine(&shown, pin).map_err(|reason| Refusal {
             reason,
-            subject: cert.subject().to_string(),
+            subject: one_line(cert.subject()),
             // what is pinned already needs no hint to pin it
             pin: (!self.pins.contains(&pin)).then_some(pin),
         })

@@ -5,6 +5,9 @@
 //! killed with its connection: it sees the end of its input and decides itself (stunnel 5.68 does the same, and scripts
 //! that work on what they have read rely on it). It is waited for all the same, so that none stays a zombie.
 
+// nothing is started there, so nothing is told
+#![cfg_attr(not(unix), allow(dead_code))]
+
 use std::io;
 use std::net::SocketAddr;
 
@@ -20,6 +23,7 @@ use crate::event::Level;
 use crate::net::stream::Stream;
 use crate::text;
 use crate::text::Text;
+use crate::tls::oneline::one_line;
 
 /// What a program is told about the client, in its environment.
 #[derive(Debug, Default)]
@@ -35,7 +39,7 @@ impl Caller {
     pub(super) fn new(peer: Option<SocketAddr>, certificate: Option<&CertificateDer<'_>>) -> Self {
         let names = certificate.and_then(|leaf| {
             let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
-            Some((leaf.subject().to_string(), leaf.issuer().to_string()))
+            Some((one_line(leaf.subject()), one_line(leaf.issuer())))
         });
         Self { peer, names }
     }
@@ -75,6 +79,7 @@ pub(super) fn start(exec: &Exec, caller: &Caller, teller: &Teller) -> io::Result
         command.arg0(name);
     }
     command.args(rest);
+    // what the service manager means for us alone: a program could end its watch over us, or read our credentials
     for variable in activation::VARIABLES {
         command.env_remove(variable);
     }

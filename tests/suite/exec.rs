@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -116,6 +116,36 @@ fn a_program_learns_who_the_client_is_and_inherits_nothing_else_of_ours() {
     // what any program started from here has
     let plain = Command::new("sh").args(["-c", "ls /proc/self/fd | tr '\\n' ' '"]).output().unwrap();
     assert_eq!(descriptors, String::from_utf8(plain.stdout).unwrap());
+}
+
+#[test]
+fn a_program_learns_nothing_of_what_the_service_manager_means_for_the_service() {
+    let site = Site::new();
+    let ca = TestCa::new(site.dir.path());
+    let Pair { cert, key, .. } = ca.good("localhost");
+    let (cert, key, authority) = (cert.display(), key.display(), ca.cert.display());
+    let path = site.path("s").display().to_string();
+    let notices = UnixDatagram::bind(&path).unwrap();
+    site.write_ini(&format!(
+        "debug = info\n[program]\naccept = {path}2\ncert = {cert}\nkey = {key}\nexec = /usr/bin/env\nexecArgs = env\n\
+         [t]\nclient = yes\naccept = 127.0.0.1:0\nconnect = {path}2\nCAfile = {authority}\nverifyChain = yes\n\
+         checkHost = localhost\n"
+    ));
+    let mut command = site.command(&["run"]);
+    let ours =
+        ["WATCHDOG_USEC", "WATCHDOG_PID", "CREDENTIALS_DIRECTORY", "PERTUIS_DAEMON", "LISTEN_FDS", "LISTEN_FDNAMES"];
+    command.envs(ours.map(|name| (name, "0"))).env("NOTIFY_SOCKET", &path).env("KEPT", "yes");
+    let service = Service::start(&mut command);
+    service.log.wait("Accepting new connections", 0);
+    // the service itself has it all the same
+    let mut notice = [0; 100];
+    let length = notices.recv(&mut notice).unwrap();
+    assert_eq!(&notice[..length], b"READY=1");
+    let environment = answer(service.bound("t", 0));
+    assert!(environment.lines().any(|line| line == "KEPT=yes"), "{environment}");
+    for name in ours.into_iter().chain(["NOTIFY_SOCKET"]) {
+        assert!(!environment.contains(&format!("{name}=")), "{environment}");
+    }
 }
 
 #[test]
