@@ -67,6 +67,8 @@ pub(crate) enum End {
         at: At,
         /// See there.
         lost: bool,
+        /// What the system said (`errno`).
+        code: Option<i32>,
     },
     /// Anything else: a TLS alert, a broken record, an error of the system.
     Failed {
@@ -134,10 +136,25 @@ struct Relay<'a, P, T> {
     /// A record waits for the plain side to take it.
     down_waiting: bool,
     /// The first side that took no more.
-    gone: Option<(At, bool)>,
+    gone: Option<Gone>,
     moved: bool,
     last: Instant,
     timer: Pin<Box<Sleep>>,
+}
+
+/// A side that took no more: as in [`End::Reset`].
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    at: At,
+    lost: bool,
+    code: Option<i32>,
+}
+
+impl From<Gone> for End {
+    fn from(gone: Gone) -> Self {
+        let Gone { at, lost, code } = gone;
+        Self::Reset { at, lost, code }
+    }
 }
 
 /// One direction.
@@ -179,7 +196,7 @@ where
         }
         if (self.up, self.down) == (Half::Done, Half::Done) {
             return Poll::Ready(match self.gone {
-                Some((at, lost)) => End::Reset { at, lost },
+                Some(gone) => gone.into(),
                 None => End::Closed,
             });
         }
@@ -294,7 +311,7 @@ where
         let half_closed = half_closed && !self.is_holding();
         let limit = match self.gone {
             // nobody is left to wait for: what a peer that does not read never takes must not be held for TIMEOUTidle
-            Some((At::Plain, _)) => Some(self.limits.close.max(LAST_CHANCE)),
+            Some(Gone { at: At::Plain, .. }) => Some(self.limits.close.max(LAST_CHANCE)),
             _ if half_closed => Some(self.limits.close),
             _ => self.limits.idle,
         };
@@ -306,7 +323,7 @@ where
         while self.timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(match self.gone {
-                    Some((at @ At::Plain, lost)) => End::Reset { at, lost },
+                    Some(gone) if gone.at == At::Plain => gone.into(),
                     _ if half_closed => End::HalfClosed,
                     _ => End::Idle,
                 });
@@ -327,11 +344,11 @@ where
 
     fn read_failed(&self, at: At, error: io::Error) -> End {
         if is_gone(&error) {
-            if let Some((at, lost)) = self.gone {
-                return End::Reset { at, lost };
+            if let Some(gone) = self.gone {
+                return gone.into();
             }
             let lost = if at == At::Tls { self.holds_for_tls() } else { self.down_waiting };
-            return End::Reset { at, lost };
+            return End::Reset { at, lost, code: error.raw_os_error() };
         }
         End::Failed { at, error }
     }
@@ -344,7 +361,7 @@ where
         self.moved = true;
         // a close_notify that finds nobody is no loss
         let lost = at == At::Plain || self.up == Half::Open;
-        self.gone.get_or_insert((at, lost));
+        self.gone.get_or_insert(Gone { at, lost, code: error.raw_os_error() });
         match at {
             At::Tls => {
                 self.up = Half::Done;

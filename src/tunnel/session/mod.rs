@@ -74,6 +74,8 @@ struct Stop {
 enum Why {
     /// Something went wrong.
     Failed(Fault),
+    /// None of the targets could be connected to.
+    Unreached(Fault),
     /// `TIMEOUTbusy`; what was waited for.
     Busy(Step),
     /// After the drain.

@@ -95,6 +95,8 @@ const TELLING: &[&str] = &[
     "SNI: sending servername",
     "without subject checks",
     "Switched to service",
+    "fd: Connection reset by peer",
+    "fd: Broken pipe",
 ];
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls::{ALL_VERSIONS, version};
 
 use super::bench::{Bench, Files};
-use super::{Gap, OPEN, Row};
+use super::{Gap, Row};
 use crate::support::peers::{Client, Conn, Ending, PATIENCE, server};
 
 pub(super) const ROWS: &[Row] = &[
@@ -184,13 +184,13 @@ pub(super) const ROWS: &[Row] = &[
         name: "a server that does not speak TLS is an abort for the plain side",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = yes\n",
         act: not_tls,
-        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "with reset = no it is a mere end",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = no\n",
         act: not_tls,
-        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "a client that does not speak TLS is turned away",
@@ -204,7 +204,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", format!("{end:?}"));
             b.see("target asked", target.accept_within(Duration::ZERO).is_some());
         },
-        gaps: &[Gap { what: "near end", lines: "", why: OPEN }, Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "a client whose server is not there aborts",
