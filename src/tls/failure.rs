@@ -17,6 +17,9 @@ pub struct Failure {
     pub cause: Cause,
 }
 
+/// What a handshake comes to. The stream of one that failed comes back: how it is closed is the caller's to say.
+pub type Shaken<T, S> = Result<T, (Failure, S)>;
+
 /// Why a handshake failed, as far as it makes a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -53,12 +56,5 @@ impl Cause {
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self { fault, cause: Cause::Other }
-    }
-}
-
-/// For whom the sentence is enough.
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        failure.fault
     }
 }

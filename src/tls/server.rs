@@ -15,7 +15,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::client::{is_cut, no_versions};
-use super::failure::{Cause, Failure};
+use super::failure::{Cause, Failure, Shaken};
 use super::offer::{Offer, START};
 use super::refusal::Refusal;
 use super::verifier::ClientVerifier;
@@ -67,14 +67,16 @@ pub struct Hello<S> {
 ///
 /// # Errors
 /// The client does not speak TLS, or hung up (code `tls`).
-pub async fn hello<S>(mut stream: S, peer: &str) -> Result<Hello<S>, Failure>
+pub async fn hello<S>(mut stream: S, peer: &str) -> Shaken<Hello<S>, S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut start = Vec::with_capacity(START);
-    let failed = |error: &io::Error, start: &[u8]| failure(peer, error, None, &Offer::new(start, &[]));
     let read = Box::pin(read_hello(&mut stream, &mut start)).await;
-    let accepted = read.map_err(|error| failed(&error, &start))?;
+    let accepted = match read {
+        Ok(accepted) => accepted,
+        Err(error) => return Err((failure(peer, &error, None, &Offer::new(&start, &[])), stream)),
+    };
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
     let offer = Offer::new(&start, hello.cipher_suites());
@@ -162,29 +164,30 @@ impl ServerTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // on the heap: both hold a whole connection of rustls, and so would all that waits for them
-        let hello = Box::pin(hello(stream, peer)).await?;
-        Ok(Box::pin(self.accept_hello(hello, peer)).await?)
+        let hello = Box::pin(hello(stream, peer)).await.map_err(|(failure, _)| failure.fault)?;
+        Box::pin(self.accept_hello(hello, peer)).await.map_err(|(failure, _)| failure.fault)
     }
 
     /// The same for a connection whose first message was read already.
     ///
     /// # Errors
     /// As [`ServerTls::accept`].
-    pub async fn accept_hello<S>(&self, hello: Hello<S>, peer: &str) -> Result<TlsStream<S>, Failure>
+    pub async fn accept_hello<S>(&self, hello: Hello<S>, peer: &str) -> Shaken<TlsStream<S>, S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let noted = |connection: &mut ServerConnection| connection.set_resumption_data(&hello.note);
         let shaken = hello.start.into_stream_with(self.config.clone(), noted);
-        let (accepted, refusal) = Refusal::watch(Box::pin(shaken)).await;
-        let stream = accepted.map_err(|error| failure(peer, &error, refusal.as_ref(), &hello.offer))?;
+        let (accepted, refusal) = Refusal::watch(Box::pin(shaken.into_fallible())).await;
+        let stream =
+            accepted.map_err(|(error, stream)| (failure(peer, &error, refusal.as_ref(), &hello.offer), stream))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         if resumed && !self.redirect {
-            self.verdict(&stream).map_err(|refusal| Failure {
-                fault: Fault::new(Code::Tls, refusal.text(peer)),
-                cause: Cause::refused(&refusal),
-            })?;
+            if let Err(refusal) = self.verdict(&stream) {
+                let fault = Fault::new(Code::Tls, refusal.text(peer));
+                return Err((Failure { fault, cause: Cause::refused(&refusal) }, stream.into_inner().0));
+            }
         }
         Ok(stream)
     }

@@ -59,7 +59,9 @@ impl Session {
         }
         self.tell_demand();
         let hello = Box::pin(server::hello(ReadAhead::after(begun, local), peer));
-        let hello = self.busy(Step::Tls, hello).await?.map_err(|failure| self.not_shaken(failure))?;
+        let hello = self.busy(Step::Tls, hello).await?;
+        // the stream is dropped behind the order how
+        let hello = hello.map_err(|(failure, _stream)| self.not_shaken(failure))?;
         Ok(Greeted { hello, backend, target })
     }
 

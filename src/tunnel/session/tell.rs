@@ -14,7 +14,7 @@ use crate::model::{Code, ServiceName};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientTls, explain_alert};
-use crate::tls::failure::{Cause, Failure};
+use crate::tls::failure::{Cause, Failure, Shaken};
 use crate::tls::material;
 use crate::tls::verify::Verdict;
 use crate::tunnel::settings::Settings;
@@ -47,9 +47,11 @@ impl Session {
     }
 
     /// A handshake, with `TIMEOUTbusy` over it.
-    pub(super) async fn shaken<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Stop> {
+    pub(super) async fn shaken<T, S>(&self, work: impl Future<Output = Shaken<T, S>>) -> Result<T, Stop> {
         let began = Instant::now();
-        let shaken = self.busy(Step::Tls, work).await?.map_err(|failure| self.not_shaken(failure))?;
+        let shaken = self.busy(Step::Tls, work).await?;
+        // the stream is dropped behind the order how
+        let shaken = shaken.map_err(|(failure, _stream)| self.not_shaken(failure))?;
         self.shared.meter.shook_hands(began.elapsed());
         Ok(shaken)
     }

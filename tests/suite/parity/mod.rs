@@ -185,6 +185,7 @@ fn take<'a>(lines: &mut Vec<&'a str>, words: &str) -> Vec<&'a str> {
 /// Differences that any row may show.
 const EVERYWHERE: &[Gap] = &[
     Gap { what: "log", lines: "bound to", why: "which addresses are open is worth a notice, stunnel has it at info" },
+    Gap { what: "log", lines: "SNI: sending servername: {at}", why: "an address is no server name (RFC 6066, 3)" },
 ];
 
 /// The reason of what is no reason: to be removed with the difference.
