@@ -79,6 +79,18 @@ pub(crate) enum End {
     },
 }
 
+/// What a relay tells on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Bytes moved in this turn; what the counts say by now.
+    Moved(Counts),
+    /// The TLS side ended its half: with `close_notify`, or by closing its socket alone.
+    TlsEnded {
+        /// Whether with `close_notify`.
+        orderly: bool,
+    },
+}
+
 /// The TLS side: what a relay needs beside reading and writing.
 pub(crate) trait Secure: AsyncBufRead + AsyncWrite + Unpin {
     /// Queues `close_notify` (RFC 8446, 6.1); a flush sends it.
@@ -98,14 +110,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure for TlsStream<S> {
 }
 
 /// Carries bytes both ways until both directions have ended, one has failed or time is over. The streams are the
-/// caller's to close afterwards; `counts` is right even when the future is dropped half-way. `moved` learns at the end
-/// of each turn in which bytes moved what `counts` says by then.
+/// caller's to close afterwards; `counts` is right even when the future is dropped half-way. `hear` is called at the end
+/// of a turn.
 pub(crate) async fn relay<P, T>(
     plain: &mut P,
     tls: &mut T,
     limits: Limits,
     counts: &mut Counts,
-    mut moved: impl FnMut(Counts),
+    mut hear: impl FnMut(Notice),
 ) -> End
 where
     P: AsyncRead + AsyncWrite + Unpin,
@@ -115,7 +127,10 @@ where
     poll_fn(|cx| {
         let polled = relay.poll(cx);
         if relay.moved {
-            moved(*relay.counts);
+            hear(Notice::Moved(*relay.counts));
+        }
+        if let Some(orderly) = relay.tls_ended.take() {
+            hear(Notice::TlsEnded { orderly });
         }
         polled
     })
@@ -138,6 +153,8 @@ struct Relay<'a, P, T> {
     /// The first side that took no more.
     gone: Option<Gone>,
     moved: bool,
+    /// In this turn: see [`Notice::TlsEnded`].
+    tls_ended: Option<bool>,
     last: Instant,
     timer: Pin<Box<Sleep>>,
 }
@@ -184,6 +201,7 @@ where
             down_waiting: false,
             gone: None,
             moved: false,
+            tls_ended: None,
             last: Instant::now(),
             timer: Box::pin(sleep(limits.idle.unwrap_or(limits.close))),
         }
@@ -259,15 +277,20 @@ where
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.down_waiting = false;
         while self.down == Half::Open {
+            let mut orderly = true;
             let data = match Pin::new(&mut *self.tls).poll_fill_buf(cx) {
                 Poll::Ready(Ok(data)) => data,
                 // the end without close_notify: see the head of this file
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => &[],
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    orderly = false;
+                    &[]
+                }
                 Poll::Ready(Err(error)) => return Err(self.read_failed(At::Tls, error)),
                 Poll::Pending => return Ok(()),
             };
             if data.is_empty() {
                 self.moved = true;
+                self.tls_ended = Some(orderly);
                 self.down = Half::Closing;
                 break;
             }

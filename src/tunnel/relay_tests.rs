@@ -79,7 +79,12 @@ where
     tokio::spawn(async move {
         let mut counts = Counts::default();
         let mut told = Counts::default();
-        let end = relay(&mut plain, &mut tls, limits, &mut counts, |counts| told = counts).await;
+        let hear = |notice| {
+            if let Notice::Moved(counts) = notice {
+                told = counts;
+            }
+        };
+        let end = relay(&mut plain, &mut tls, limits, &mut counts, hear).await;
         assert_eq!(told, counts, "what is told while it runs");
         (counts, end)
     })

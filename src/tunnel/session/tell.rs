@@ -151,6 +151,17 @@ impl Session {
         }
     }
 
+    /// The TLS side has ended its half, with `close_notify` or without.
+    pub(super) fn tls_ended(&self, orderly: bool) {
+        self.tell(Level::Info, "tls_ended", || {
+            if orderly {
+                text!("TLS closed (SSL_read)", "TLS terminé par le correspondant")
+            } else {
+                text!("TLS socket closed (SSL_read)", "socket TLS fermé sans annonce de fin")
+            }
+        });
+    }
+
     /// Tells how the data phase ended; how the ends of the session learn of it.
     pub(super) fn ended(&self, end: &End, host: Option<&str>) -> Cut {
         match end {

@@ -75,7 +75,7 @@ const TELLING: &[&str] = &[
     "s_connect: connected",
     "connected remote server from",
     "Connection closed",
-    "Connection reset",
+    "LOG5: Connection reset",
     "TLS accepted: ",
     "TLS connected: ",
     "Redirecting connection",
@@ -99,8 +99,6 @@ const TELLING: &[&str] = &[
     "SNI: sending servername",
     "without subject checks",
     "Switched to service",
-    "fd: Connection reset by peer",
-    "fd: Broken pipe",
 ];
 
 #[cfg(test)]

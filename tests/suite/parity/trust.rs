@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rustls::{ALL_VERSIONS, version};
 
-use super::{Gap, Row};
 use super::bench::{Bench, Files};
 use super::tunnels::see_talk;
+use super::{Gap, Row};
 use crate::support::ca::Pair;
 use crate::support::peers::{Client, Ending, PATIENCE, server};
 

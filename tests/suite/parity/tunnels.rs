@@ -81,6 +81,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.finish();
+            b.wait_log("TLS closed (SSL_read)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             near.send(b"late");
             b.see("late", far.take(4));
@@ -96,6 +97,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.finish_tcp();
+            b.wait_log("TLS socket closed (SSL_read)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             near.finish();
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
@@ -113,6 +115,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.reset();
+            b.wait_log("TLS fd: Connection reset by peer (104)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
         },
         gaps: &[],
@@ -124,6 +127,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             near.reset();
+            b.wait_log("socket fd: Connection reset by peer (104)");
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
         gaps: &[Gap { what: "far end", lines: "", why: CUT_OFF }],
@@ -165,6 +169,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = server_side(b);
             see_talk(b, &mut near, &mut far);
             far.reset();
+            b.wait_log("socket fd: Connection reset by peer (104)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
         },
         gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }],
@@ -176,6 +181,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = server_side(b);
             see_talk(b, &mut near, &mut far);
             near.reset();
+            b.wait_log("TLS fd: Connection reset by peer (104)");
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
         gaps: &[],
