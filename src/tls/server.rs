@@ -183,11 +183,10 @@ impl ServerTls {
             accepted.map_err(|(error, stream)| (failure(peer, &error, refusal.as_ref(), &hello.offer), stream))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        if resumed && !self.redirect {
-            if let Err(refusal) = self.verdict(&stream) {
-                let fault = Fault::new(Code::Tls, refusal.text(peer));
-                return Err((Failure { fault, cause: Cause::refused(&refusal) }, stream.into_inner().0));
-            }
+        let verdict = if resumed && !self.redirect { self.verdict(&stream) } else { Ok(()) };
+        if let Err(refusal) = verdict {
+            let fault = Fault::new(Code::Tls, refusal.text(peer));
+            return Err((Failure { fault, cause: Cause::refused(&refusal) }, stream.into_inner().0));
         }
         Ok(stream)
     }
