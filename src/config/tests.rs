@@ -251,7 +251,7 @@ fn under_the_name_of_stunnel_its_defaults_hold() {
     }
     let chain = as_stunnel(&format!("{text}CAfile = c\nverifyChain = yes")).unwrap();
     assert!(!chain.tunnels[0].trust.dialled_name);
-    assert!(chain.warnings[0].text.en.contains("without subject checks"));
+    assert!(chain.warnings[0].text.en.contains("without the name"));
     assert!(as_stunnel(&format!("pid = run.pid\n{text}")).unwrap_err()[0].text.en.contains("full path"));
 }
 

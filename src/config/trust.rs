@@ -208,7 +208,7 @@ fn unverified() -> Text {
 
 fn without_name() -> Text {
     text!(
-        "uses \"verifyChain\" without subject checks: any certificate of these authorities is accepted; add checkHost",
+        "the chain is verified without the name: any certificate of these authorities is accepted; add checkHost",
         "la chaîne est vérifiée sans le nom : tout certificat de ces autorités est accepté ; ajouter checkHost"
     )
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::failure::{Cause, Failure, Shaken};
 use super::material;
 use super::refusal::Refusal;
 use super::verifier::ServerVerifier;
@@ -123,11 +124,27 @@ impl ClientTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = server_name(self.name.as_deref().unwrap_or(host))?;
-        let (connected, refusal) = Refusal::watch(Box::pin(self.connector.connect(name, stream))).await;
-        connected.map_err(|error| {
+        self.shake(stream, host).await.map_err(|(failure, _)| failure.fault)
+    }
+
+    /// The same for whom the kind of failure makes a difference.
+    ///
+    /// # Errors
+    /// As [`ClientTls::connect`].
+    pub async fn shake<S>(&self, stream: S, host: &str) -> Shaken<TlsStream<S>, S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = match server_name(self.name.as_deref().unwrap_or(host)) {
+            Ok(name) => name,
+            Err(fault) => return Err((fault.into(), stream)),
+        };
+        let shaking = Box::pin(self.connector.connect(name, stream).into_fallible());
+        let (connected, refusal) = Refusal::watch(shaking).await;
+        connected.map_err(|(error, stream)| {
+            let cause = Cause::of(&error, refusal.as_ref());
             let text = refusal.map_or_else(|| explain(host, &error), |refusal| refusal.text(host));
-            Fault::new(Code::Tls, text)
+            (Failure { fault: Fault::new(Code::Tls, text), cause }, stream)
         })
     }
 

@@ -7,6 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
 use super::ca::{Pair, TestCa};
 use super::client::{ClientOptions, ClientTls, explain};
+use super::failure::Cause;
 use super::server::{ServerOptions, ServerTls, hello};
 use crate::config::tls::{Auth, Cipher, Group, Settings, Suite, TicketKeys};
 use crate::config::tunnel::Sni;
@@ -337,5 +338,17 @@ async fn an_old_client_is_told_for_what_it_is_and_gets_an_alert() {
         let mut answer = Vec::new();
         near.read_to_end(&mut answer).await.unwrap();
         assert!(!alert || answer.first() == Some(&21), "{word}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_stranger_to_tls_is_told_apart_from_an_old_client_and_gives_its_stream_back() {
+    let old = client_hello([3, 1], &[0xC013, 0x002F], &[]);
+    for (first, cause) in [(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), Cause::NoTls), (old, Cause::Other)] {
+        let (mut near, far) = duplex(64 * 1024);
+        near.write_all(&first).await.unwrap();
+        let (failure, mut stream) = hello(far, "client").await.unwrap_err();
+        assert_eq!(failure.cause, cause, "{}", failure.fault);
+        stream.write_all(b"bye").await.unwrap();
     }
 }

@@ -50,6 +50,11 @@ pub fn expiry(certificate: &CertificateDer<'_>) -> Option<i64> {
     Some(parsed.validity().not_after.timestamp())
 }
 
+/// Whom a certificate is for (`CN=localhost`); `?` when it cannot be read.
+pub fn subject(certificate: &CertificateDer<'_>) -> String {
+    X509Certificate::from_der(certificate).map_or_else(|_| "?".to_owned(), |(_, parsed)| parsed.subject().to_string())
+}
+
 /// The first private key of a file (PKCS #8, PKCS #1 or SEC 1), not encrypted.
 ///
 /// # Errors

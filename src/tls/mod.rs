@@ -6,6 +6,7 @@
 
 mod authorities;
 pub mod client;
+pub mod failure;
 mod files;
 pub mod material;
 pub mod names;

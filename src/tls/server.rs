@@ -15,6 +15,7 @@ use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 
 use super::client::{is_cut, no_versions};
+use super::failure::{Cause, Failure, Shaken};
 use super::offer::{Offer, START};
 use super::refusal::Refusal;
 use super::verifier::ClientVerifier;
@@ -66,15 +67,16 @@ pub struct Hello<S> {
 ///
 /// # Errors
 /// The client does not speak TLS, or hung up (code `tls`).
-pub async fn hello<S>(mut stream: S, peer: &str) -> Result<Hello<S>, Fault>
+pub async fn hello<S>(mut stream: S, peer: &str) -> Shaken<Hello<S>, S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut start = Vec::with_capacity(START);
-    let failed =
-        |error: &io::Error, start: &[u8]| Fault::new(Code::Tls, explain(peer, error, None, &Offer::new(start, &[])));
     let read = Box::pin(read_hello(&mut stream, &mut start)).await;
-    let accepted = read.map_err(|error| failed(&error, &start))?;
+    let accepted = match read {
+        Ok(accepted) => accepted,
+        Err(error) => return Err((failure(peer, &error, None, &Offer::new(&start, &[])), stream)),
+    };
     let hello = accepted.client_hello();
     let server_name = hello.server_name().map(str::to_owned);
     let offer = Offer::new(&start, hello.cipher_suites());
@@ -162,27 +164,29 @@ impl ServerTls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         // on the heap: both hold a whole connection of rustls, and so would all that waits for them
-        let hello = Box::pin(hello(stream, peer)).await?;
-        Box::pin(self.accept_hello(hello, peer)).await
+        let hello = Box::pin(hello(stream, peer)).await.map_err(|(failure, _)| failure.fault)?;
+        Box::pin(self.accept_hello(hello, peer)).await.map_err(|(failure, _)| failure.fault)
     }
 
     /// The same for a connection whose first message was read already.
     ///
     /// # Errors
     /// As [`ServerTls::accept`].
-    pub async fn accept_hello<S>(&self, hello: Hello<S>, peer: &str) -> Result<TlsStream<S>, Fault>
+    pub async fn accept_hello<S>(&self, hello: Hello<S>, peer: &str) -> Shaken<TlsStream<S>, S>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let noted = |connection: &mut ServerConnection| connection.set_resumption_data(&hello.note);
         let shaken = hello.start.into_stream_with(self.config.clone(), noted);
-        let (accepted, refusal) = Refusal::watch(Box::pin(shaken)).await;
-        let failed = |error: &io::Error| Fault::new(Code::Tls, explain(peer, error, refusal.as_ref(), &hello.offer));
-        let stream = accepted.map_err(|error| failed(&error))?;
+        let (accepted, refusal) = Refusal::watch(Box::pin(shaken.into_fallible())).await;
+        let stream =
+            accepted.map_err(|(error, stream)| (failure(peer, &error, refusal.as_ref(), &hello.offer), stream))?;
         // a session may be older than the list that revokes its certificate, or be of a service that demands less
         let resumed = stream.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
-        if resumed && !self.redirect {
-            self.verdict(&stream).map_err(|refusal| Fault::new(Code::Tls, refusal.text(peer)))?;
+        let verdict = if resumed && !self.redirect { self.verdict(&stream) } else { Ok(()) };
+        if let Err(refusal) = verdict {
+            let fault = Fault::new(Code::Tls, refusal.text(peer));
+            return Err((Failure { fault, cause: Cause::refused(&refusal) }, stream.into_inner().0));
         }
         Ok(stream)
     }
@@ -213,6 +217,16 @@ impl<S> std::fmt::Debug for Hello<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hello").field("server_name", &self.server_name).finish_non_exhaustive()
     }
+}
+
+/// A handshake with the client at `peer` that ended with this error.
+fn failure(peer: &str, error: &io::Error, refusal: Option<&Refusal>, offer: &Offer) -> Failure {
+    let cause = match Cause::of(error, refusal) {
+        // an old version of TLS is TLS
+        Cause::NoTls if offer.complaint(peer).is_some() => Cause::Other,
+        cause => cause,
+    };
+    Failure { fault: Fault::new(Code::Tls, explain(peer, error, refusal, offer)), cause }
 }
 
 /// What an error of the handshake with the client at `peer` means.

@@ -67,6 +67,8 @@ pub(crate) enum End {
         at: At,
         /// See there.
         lost: bool,
+        /// What the system said (`errno`).
+        code: Option<i32>,
     },
     /// Anything else: a TLS alert, a broken record, an error of the system.
     Failed {
@@ -74,6 +76,18 @@ pub(crate) enum End {
         at: At,
         /// What.
         error: io::Error,
+    },
+}
+
+/// What a relay tells on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Bytes moved in this turn; what the counts say by now.
+    Moved(Counts),
+    /// The TLS side ended its half: with `close_notify`, or by closing its socket alone.
+    TlsEnded {
+        /// Whether with `close_notify`.
+        orderly: bool,
     },
 }
 
@@ -96,14 +110,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Secure for TlsStream<S> {
 }
 
 /// Carries bytes both ways until both directions have ended, one has failed or time is over. The streams are the
-/// caller's to close afterwards; `counts` is right even when the future is dropped half-way. `moved` learns at the end
-/// of each turn in which bytes moved what `counts` says by then.
+/// caller's to close afterwards; `counts` is right even when the future is dropped half-way. `hear` is called at the end
+/// of a turn.
 pub(crate) async fn relay<P, T>(
     plain: &mut P,
     tls: &mut T,
     limits: Limits,
     counts: &mut Counts,
-    mut moved: impl FnMut(Counts),
+    mut hear: impl FnMut(Notice),
 ) -> End
 where
     P: AsyncRead + AsyncWrite + Unpin,
@@ -113,7 +127,10 @@ where
     poll_fn(|cx| {
         let polled = relay.poll(cx);
         if relay.moved {
-            moved(*relay.counts);
+            hear(Notice::Moved(*relay.counts));
+        }
+        if let Some(orderly) = relay.tls_ended.take() {
+            hear(Notice::TlsEnded { orderly });
         }
         polled
     })
@@ -134,10 +151,27 @@ struct Relay<'a, P, T> {
     /// A record waits for the plain side to take it.
     down_waiting: bool,
     /// The first side that took no more.
-    gone: Option<(At, bool)>,
+    gone: Option<Gone>,
     moved: bool,
+    /// In this turn: see [`Notice::TlsEnded`].
+    tls_ended: Option<bool>,
     last: Instant,
     timer: Pin<Box<Sleep>>,
+}
+
+/// A side that took no more: as in [`End::Reset`].
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    at: At,
+    lost: bool,
+    code: Option<i32>,
+}
+
+impl From<Gone> for End {
+    fn from(gone: Gone) -> Self {
+        let Gone { at, lost, code } = gone;
+        Self::Reset { at, lost, code }
+    }
 }
 
 /// One direction.
@@ -167,6 +201,7 @@ where
             down_waiting: false,
             gone: None,
             moved: false,
+            tls_ended: None,
             last: Instant::now(),
             timer: Box::pin(sleep(limits.idle.unwrap_or(limits.close))),
         }
@@ -179,7 +214,7 @@ where
         }
         if (self.up, self.down) == (Half::Done, Half::Done) {
             return Poll::Ready(match self.gone {
-                Some((at, lost)) => End::Reset { at, lost },
+                Some(gone) => gone.into(),
                 None => End::Closed,
             });
         }
@@ -242,15 +277,20 @@ where
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         self.down_waiting = false;
         while self.down == Half::Open {
+            let mut orderly = true;
             let data = match Pin::new(&mut *self.tls).poll_fill_buf(cx) {
                 Poll::Ready(Ok(data)) => data,
                 // the end without close_notify: see the head of this file
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => &[],
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    orderly = false;
+                    &[]
+                }
                 Poll::Ready(Err(error)) => return Err(self.read_failed(At::Tls, error)),
                 Poll::Pending => return Ok(()),
             };
             if data.is_empty() {
                 self.moved = true;
+                self.tls_ended = Some(orderly);
                 self.down = Half::Closing;
                 break;
             }
@@ -294,7 +334,7 @@ where
         let half_closed = half_closed && !self.is_holding();
         let limit = match self.gone {
             // nobody is left to wait for: what a peer that does not read never takes must not be held for TIMEOUTidle
-            Some((At::Plain, _)) => Some(self.limits.close.max(LAST_CHANCE)),
+            Some(Gone { at: At::Plain, .. }) => Some(self.limits.close.max(LAST_CHANCE)),
             _ if half_closed => Some(self.limits.close),
             _ => self.limits.idle,
         };
@@ -306,7 +346,7 @@ where
         while self.timer.as_mut().poll(cx).is_ready() {
             if Instant::now() >= deadline {
                 return Poll::Ready(match self.gone {
-                    Some((at @ At::Plain, lost)) => End::Reset { at, lost },
+                    Some(gone) if gone.at == At::Plain => gone.into(),
                     _ if half_closed => End::HalfClosed,
                     _ => End::Idle,
                 });
@@ -327,11 +367,11 @@ where
 
     fn read_failed(&self, at: At, error: io::Error) -> End {
         if is_gone(&error) {
-            if let Some((at, lost)) = self.gone {
-                return End::Reset { at, lost };
+            if let Some(gone) = self.gone {
+                return gone.into();
             }
             let lost = if at == At::Tls { self.holds_for_tls() } else { self.down_waiting };
-            return End::Reset { at, lost };
+            return End::Reset { at, lost, code: error.raw_os_error() };
         }
         End::Failed { at, error }
     }
@@ -344,7 +384,7 @@ where
         self.moved = true;
         // a close_notify that finds nobody is no loss
         let lost = at == At::Plain || self.up == Half::Open;
-        self.gone.get_or_insert((at, lost));
+        self.gone.get_or_insert(Gone { at, lost, code: error.raw_os_error() });
         match at {
             At::Tls => {
                 self.up = Half::Done;

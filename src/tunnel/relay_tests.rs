@@ -79,7 +79,12 @@ where
     tokio::spawn(async move {
         let mut counts = Counts::default();
         let mut told = Counts::default();
-        let end = relay(&mut plain, &mut tls, limits, &mut counts, |counts| told = counts).await;
+        let hear = |notice| {
+            if let Notice::Moved(counts) = notice {
+                told = counts;
+            }
+        };
+        let end = relay(&mut plain, &mut tls, limits, &mut counts, hear).await;
         assert_eq!(told, counts, "what is told while it runs");
         (counts, end)
     })
@@ -184,7 +189,7 @@ async fn an_end_without_close_notify_is_an_ordinary_end() {
     drop(app);
     let (counts, end) = relay.await.unwrap();
     assert_eq!(counts.to_plain, 9);
-    assert!(matches!(end, End::Closed | End::Reset { at: At::Tls, lost: false }), "{end:?}");
+    assert!(matches!(end, End::Closed | End::Reset { at: At::Tls, lost: false, .. }), "{end:?}");
 }
 
 #[tokio::test]
@@ -196,7 +201,7 @@ async fn a_reset_of_the_tls_side_ends_both_after_what_had_arrived() {
     app.read_exact(&mut said).await.unwrap();
     abort(peer.into_inner().0);
     let (_, end) = relay.await.unwrap();
-    assert!(matches!(end, End::Reset { at: At::Tls, lost: false }), "{end:?}");
+    assert!(matches!(end, End::Reset { at: At::Tls, lost: false, .. }), "{end:?}");
 }
 
 #[tokio::test]
@@ -204,7 +209,7 @@ async fn a_reset_of_the_plain_side_ends_both() {
     let Rig { app, mut peer, relay } = on_loopback(PATIENT).await;
     abort(app);
     let (_, end) = relay.await.unwrap();
-    assert!(matches!(end, End::Reset { at: At::Plain, lost: false }), "{end:?}");
+    assert!(matches!(end, End::Reset { at: At::Plain, lost: false, .. }), "{end:?}");
     // no close_notify: the peer must not take this for an orderly end
     let told = peer.read_to_end(&mut Vec::new()).await.unwrap_err().kind();
     assert!(matches!(told, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset), "{told:?}");
@@ -256,7 +261,7 @@ async fn a_vanished_application_whose_bytes_nobody_takes_is_not_held_until_idle(
         let before = Instant::now();
         drop(app);
         let (_, end) = relay.await.unwrap();
-        assert!(matches!(end, End::Reset { at: At::Plain, lost: true }), "{end:?}");
+        assert!(matches!(end, End::Reset { at: At::Plain, lost: true, .. }), "{end:?}");
         let elapsed = before.elapsed();
         assert!(elapsed >= Duration::from_secs(1) && elapsed <= Duration::from_secs(61), "{elapsed:?}");
         drop(peer);
@@ -320,7 +325,7 @@ async fn what_a_peer_said_before_it_hung_up_on_us_is_not_lost() {
         read.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"421 too busy");
         let (_, end) = relay.await.unwrap();
-        assert!(matches!(end, End::Reset { at: At::Tls, lost: true }), "{end:?}");
+        assert!(matches!(end, End::Reset { at: At::Tls, lost: true, .. }), "{end:?}");
         drop(read);
         sending.await.unwrap();
     }

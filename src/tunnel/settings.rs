@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use super::protocol::Negotiation;
 use crate::config::protocol::Kind;
 use crate::config::tunnel::VirtualHost;
-use crate::config::{self, Address, Endpoint};
+use crate::config::{self, Address, Check, Endpoint};
 use crate::event::{Event, Events, Level};
 use crate::model::{Code, Fault, ServiceName};
 use crate::net::dial::{DialOptions, Dialler};
@@ -106,6 +106,9 @@ impl Settings {
         };
         for text in warnings {
             warn(option_of(tunnel, text), text.clone());
+        }
+        if let Some(text) = weakness(tunnel) {
+            events.emit(Event::new(Level::Warning, "tunnel_warning", text).of(&tunnel.name));
         }
         let plain = tunnel.accept.iter().filter(|_| tunnel.client).filter_map(Endpoint::tcp);
         for address in plain.filter(|address| !is_local(address)) {
@@ -241,6 +244,27 @@ fn no_certificate(tunnel: &config::Tunnel) -> Fault {
             "Service [{name}] : un serveur TLS a besoin d'un certificat : ajoutez `cert` (et `key`), ou `client = yes`"
         ),
     )
+}
+
+/// What stunnel warns of at each start, in its words, where a section follows its rules: `old_leaves` is one of them. Where
+/// the line is and what to do about it, the configuration's own warnings say.
+fn weakness(tunnel: &config::Tunnel) -> Option<Text> {
+    let config::Tunnel { name, trust, client, .. } = tunnel;
+    if !client || !trust.old_leaves {
+        return None;
+    }
+    let named = !(trust.check_host.is_empty() && trust.check_email.is_empty() && trust.check_ip.is_empty());
+    match trust.check {
+        Check::Off => Some(text!(
+            "Service [{name}] needs authentication to prevent MITM attacks",
+            "Service [{name}] : sans vérification du serveur, un intermédiaire peut tout lire et tout modifier"
+        )),
+        Check::Chain if !named => Some(text!(
+            "Service [{name}] uses \"verifyChain\" without subject checks",
+            "Service [{name}] : verifyChain sans vérification du nom"
+        )),
+        _ => None,
+    }
 }
 
 fn open_to_all(tunnel: &config::Tunnel, address: &Address) -> Text {

@@ -38,10 +38,11 @@ impl Session {
         }
         let name = negotiation.and_then(|negotiation| negotiation.tls_host()).unwrap_or(&host);
         self.tell_name(name);
-        let shaking = self.shaken(Box::pin(tls.connect(ReadAhead::new(stream), name))).await;
+        self.tell_demand();
+        let shaking = self.shaken(Box::pin(tls.shake(ReadAhead::new(stream), name))).await;
         self.probed(tls, &host);
         let mut stream = Secured::from(shaking?);
-        self.negotiated("TLS connected", &stream);
+        self.negotiated("TLS connected", &stream, &Ok(()));
         if let Some(negotiation) = negotiation {
             let destination = self.about.destination.as_ref().and_then(|known| known.as_ref().ok().copied());
             let asked = Box::pin(negotiation.inside_tls(&mut stream, destination, &host));

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio_rustls::TlsStream;
 
-use super::relay::{self, Counts, Limits};
+use super::relay::{self, Counts, Limits, Notice};
 use super::settings::{Mode, Settings};
 use super::{Shared, lock};
 use crate::config::tunnel::Side;
@@ -74,6 +74,8 @@ struct Stop {
 enum Why {
     /// Something went wrong.
     Failed(Fault),
+    /// None of the targets could be connected to.
+    Unreached(Fault),
     /// `TIMEOUTbusy`; what was waited for.
     Busy(Step),
     /// After the drain.
@@ -182,12 +184,15 @@ impl Session {
         let limits = Limits { idle: tunnel.timeout_idle, close: tunnel.timeout_close };
         let mut counts = Counts::default();
         let mut told = Counts::default();
-        let moved = |counts: Counts| {
-            self.shared.meter.moved(counts.to_tls - told.to_tls, counts.to_plain - told.to_plain);
-            self.entry.moved(counts);
-            told = counts;
+        let hear = |notice: Notice| match notice {
+            Notice::Moved(counts) => {
+                self.shared.meter.moved(counts.to_tls - told.to_tls, counts.to_plain - told.to_plain);
+                self.entry.moved(counts);
+                told = counts;
+            }
+            Notice::TlsEnded { orderly } => self.tls_ended(orderly),
         };
-        let relay = relay::relay(plain, tls, limits, &mut counts, moved);
+        let relay = relay::relay(plain, tls, limits, &mut counts, hear);
         let cut = match self.shared.abort.run_until_cancelled(relay).await {
             None => Cut::Plain,
             Some(end) => self.ended(&end, host),

@@ -60,8 +60,11 @@ impl Session {
                 Err(failed) => return Err(self.negotiation_failed(failed, &mut local).await),
             }
         }
+        self.tell_demand();
         let hello = Box::pin(server::hello(ReadAhead::after(begun, local), peer));
-        let hello = self.busy(Step::Tls, hello).await?.map_err(|fault| self.fail(fault, Cut::Plain))?;
+        let hello = self.busy(Step::Tls, hello).await?;
+        // the stream is dropped behind the order how
+        let hello = hello.map_err(|(failure, _stream)| self.not_shaken(failure))?;
         Ok(Greeted { hello, backend, target })
     }
 
@@ -106,7 +109,7 @@ impl Session {
         let _ = self.visit.set(Visit { number, before });
         let verdict = if self.settings.redirect.is_some() { tls.verdict(&stream) } else { Ok(()) };
         let mut local = Secured::from(stream);
-        self.negotiated("TLS accepted", &local);
+        self.negotiated("TLS accepted", &local, &verdict);
         let mut remote = match (verdict, backend, target) {
             (Err(refusal), ..) => self.redirect(&refusal, peer).await?,
             (Ok(()), Some(backend), _) => backend,
@@ -154,7 +157,7 @@ impl Session {
             // the client knows by the answer
             (Err(fault), _) => {
                 self.farewell(local).await;
-                Err(self.fail(fault, Cut::None))
+                Err(self.stop(Why::Unreached(fault), Cut::None))
             }
         }
     }

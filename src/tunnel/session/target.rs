@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::pace::{End, Paced};
-use super::{Cut, Secured, Session, Stop};
+use super::{Cut, Secured, Session, Stop, Why};
 use crate::config::tunnel::Exec;
 use crate::config::{Address, Endpoint};
 use crate::event::Level;
@@ -54,7 +54,7 @@ impl Session {
         let visit = self.visit.get();
         let before = visit.and_then(|visit| visit.before.as_ref());
         let dialled = dialler.dial_preferring(self.source(), before).await;
-        let dialled = dialled.map_err(|fault| self.fail(fault, Cut::Both))?;
+        let dialled = dialled.map_err(|fault| self.stop(Why::Unreached(fault), Cut::Both))?;
         let target = dialled.target.clone();
         let reached = self.dialled(dialled);
         if let Some(visit) = visit.filter(|_| self.settings.tunnel.resume) {

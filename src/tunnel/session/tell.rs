@@ -1,16 +1,22 @@
 //! What a session tells: stunnel's log lines, in their order and at their levels.
 
+use std::io;
 use std::time::Instant;
+
+use rustls::HandshakeKind;
+use rustls_pki_types::CertificateDer;
 
 use super::super::relay::{At, Counts, End};
 use super::{Cut, Secured, Session, Stop, Why};
-use crate::config;
+use crate::config::{self, Check};
 use crate::event::{ConnectionId, Event, Events, Level};
-use crate::model::{Code, Fault, ServiceName};
+use crate::model::{Code, ServiceName};
 use crate::text;
 use crate::text::Text;
 use crate::tls::client::{ClientTls, explain_alert};
+use crate::tls::failure::{Cause, Failure, Shaken};
 use crate::tls::material;
+use crate::tls::verify::Verdict;
 use crate::tunnel::settings::Settings;
 use crate::tunnel::{Shared, lock};
 
@@ -41,19 +47,64 @@ impl Session {
     }
 
     /// A handshake, with `TIMEOUTbusy` over it.
-    pub(super) async fn shaken<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Stop> {
+    pub(super) async fn shaken<T, S>(&self, work: impl Future<Output = Shaken<T, S>>) -> Result<T, Stop> {
         let began = Instant::now();
-        let shaken = self.busy(Step::Tls, work).await?.map_err(|fault| self.fail(fault, Cut::Plain))?;
+        let shaken = self.busy(Step::Tls, work).await?;
+        // the stream is dropped behind the order how
+        let shaken = shaken.map_err(|(failure, _stream)| self.not_shaken(failure))?;
         self.shared.meter.shook_hands(began.elapsed());
         Ok(shaken)
     }
 
-    pub(super) fn negotiated(&self, what: &str, stream: &Secured) {
+    /// Who says no TLS is reset as the plain end is; who does has been told in an alert.
+    pub(super) fn not_shaken(&self, failure: Failure) -> Stop {
+        let Failure { fault, cause } = failure;
+        if let Cause::Refused(subject) = &cause {
+            self.tell_refused(subject);
+        }
+        self.fail(fault, if cause == Cause::NoTls { Cut::Both } else { Cut::Plain })
+    }
+
+    /// Whether the handshake fails without a certificate of the other side.
+    pub(super) fn tell_demand(&self) {
+        let config::Tunnel { client, trust, .. } = &self.settings.tunnel;
+        let required = trust.require || (*client && trust.check != Check::Off);
+        self.tell(Level::Info, "certificate_demand", || {
+            if required {
+                text!("Peer certificate required", "Certificat du correspondant exigé")
+            } else {
+                text!("Peer certificate not required", "Certificat du correspondant facultatif")
+            }
+        });
+    }
+
+    fn tell_refused(&self, subject: &str) {
+        self.tell(Level::Warning, "certificate_rejected", || {
+            text!("Rejected by CERT at depth=0: {subject}", "Certificat refusé (depth=0) : {subject}")
+        });
+    }
+
+    /// What was found of the certificate that the other side has just shown.
+    fn tell_verdict(&self, leaf: &CertificateDer<'_>, verdict: &Verdict) {
+        match verdict {
+            Err(refusal) => self.tell_refused(&refusal.subject),
+            Ok(()) => self.tell(Level::Notice, "certificate_accepted", || {
+                let subject = material::subject(leaf);
+                text!("Certificate accepted at depth=0: {subject}", "Certificat accepté (depth=0) : {subject}")
+            }),
+        }
+    }
+
+    /// `verdict`: of a certificate that was judged without failing the handshake.
+    pub(super) fn negotiated(&self, what: &str, stream: &Secured, verdict: &Verdict) {
         let state = stream.get_ref().1;
+        let resumed = state.handshake_kind() == Some(HandshakeKind::Resumed);
         if let Some(leaf) = state.peer_certificates().and_then(|chain| chain.first()) {
             self.shared.meter.set_peer_expiry(material::expiry(leaf));
+            if !resumed && self.settings.tunnel.trust.check != Check::Off {
+                self.tell_verdict(leaf, verdict);
+            }
         }
-        let resumed = state.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
         self.tell(Level::Info, "tls_negotiated", || {
             if resumed {
                 text!("{what}: previous session reused", "{what} : session précédente reprise")
@@ -100,6 +151,17 @@ impl Session {
         }
     }
 
+    /// The TLS side has ended its half, with `close_notify` or without.
+    pub(super) fn tls_ended(&self, orderly: bool) {
+        self.tell(Level::Info, "tls_ended", || {
+            if orderly {
+                text!("TLS closed (SSL_read)", "TLS terminé par le correspondant")
+            } else {
+                text!("TLS socket closed (SSL_read)", "socket TLS fermé sans annonce de fin")
+            }
+        });
+    }
+
     /// Tells how the data phase ended; how the ends of the session learn of it.
     pub(super) fn ended(&self, end: &End, host: Option<&str>) -> Cut {
         match end {
@@ -117,14 +179,11 @@ impl Session {
                 });
                 Cut::None
             }
-            End::Reset { at, lost } => {
-                let (en, fr) = side_words(*at);
+            End::Reset { at, lost, code } => {
                 if *lost {
                     self.shared.meter.failed("reset");
                 }
-                self.tell(Level::Info, "connection_reset", || {
-                    text!("{en}: connection reset by peer", "{fr} : connexion réinitialisée par le correspondant")
-                });
+                self.tell(Level::Info, "connection_reset", || aborted(*at, *code));
                 if *lost { Cut::Both } else { Cut::None }
             }
             End::Failed { at, error } => {
@@ -142,12 +201,17 @@ impl Session {
     pub(super) fn told_why(&self, why: &Why) {
         match why {
             Why::Over => {}
-            Why::Failed(fault) => {
+            Why::Failed(fault) | Why::Unreached(fault) => {
                 // what the end of the service cuts is nobody's failure
                 if !self.shared.abort.is_cancelled() {
                     self.shared.meter.failed(fault.code.as_str());
                 }
                 self.tell(Level::Error, "connection_failed", || fault.text.clone());
+                if matches!(why, Why::Unreached(_)) && fault.code == Code::Connect {
+                    self.tell(Level::Error, "connection_failed", || {
+                        text!("No more addresses to connect", "Plus d'adresse à laquelle se connecter")
+                    });
+                }
             }
             Why::Busy(step) => self.stood_still(*step),
             Why::ServiceEnds => self.tell(Level::Error, "connection_failed", || {
@@ -179,7 +243,9 @@ impl Session {
     /// stunnel names the two ends apart where only one is reset: remote/local.
     pub(super) fn closed(&self, counts: Counts, cut: Cut) {
         let Counts { to_tls, to_plain } = counts;
-        let (en, fr) = match (cut, self.settings.tunnel.client) {
+        let config::Tunnel { client, reset, .. } = self.settings.tunnel;
+        let (en, fr) = match (cut, client) {
+            _ if !reset => ("closed", "fermée"),
             (Cut::None, _) => ("closed", "fermée"),
             (Cut::Both, _) => ("reset", "rompue"),
             (Cut::Plain, true) => ("closed/reset", "fermée/rompue"),
@@ -229,6 +295,18 @@ impl Teller {
             self.events.emit(Event::new(level, name, text()).of(&self.name).on(&self.id));
         }
     }
+}
+
+/// The other end of a side is gone; `code`: `errno`, as stunnel writes it behind the words.
+fn aborted(at: At, code: Option<i32>) -> Text {
+    let (en, fr) = match at {
+        At::Plain => ("socket fd", "socket en clair"),
+        At::Tls => ("TLS fd", "socket TLS"),
+    };
+    let said = code.map_or_else(|| io::ErrorKind::ConnectionReset.into(), io::Error::from_raw_os_error);
+    let Text { en: words, fr: mots } = Text::io(&said);
+    let words = words.replace("(os error ", "(");
+    text!("{en}: {words}", "{fr} : {mots}")
 }
 
 fn side_words(at: At) -> (&'static str, &'static str) {

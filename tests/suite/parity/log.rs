@@ -12,7 +12,11 @@ pub(super) fn telling(log: &str, names: &[(String, String)]) -> String {
         let Some((id, text)) = parts(line) else { continue };
         if TELLING.iter().any(|words| text.contains(words)) {
             let id = if id == "ui" || id.bytes().all(|byte| byte.is_ascii_digit()) { id } else { "a name".to_owned() };
-            groups.entry(id).or_default().push(normal(&text, names));
+            let (lines, line) = (groups.entry(id).or_default(), normal(&text, names));
+            // OpenSSL asks about one certificate up to three times, and stunnel answers each time
+            if !(line.contains("CERT") || line.contains("Certificate ")) || lines.last() != Some(&line) {
+                lines.push(line);
+            }
         }
     }
     groups
@@ -71,7 +75,7 @@ const TELLING: &[&str] = &[
     "s_connect: connected",
     "connected remote server from",
     "Connection closed",
-    "Connection reset",
+    "LOG5: Connection reset",
     "TLS accepted: ",
     "TLS connected: ",
     "Redirecting connection",

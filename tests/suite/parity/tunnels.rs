@@ -5,7 +5,7 @@ use std::time::Duration;
 use rustls::{ALL_VERSIONS, version};
 
 use super::bench::{Bench, Files};
-use super::{Gap, OPEN, Row};
+use super::{Gap, Row};
 use crate::support::peers::{Client, Conn, Ending, PATIENCE, server};
 
 pub(super) const ROWS: &[Row] = &[
@@ -81,6 +81,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.finish();
+            b.wait_log("TLS closed (SSL_read)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             near.send(b"late");
             b.see("late", far.take(4));
@@ -96,6 +97,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.finish_tcp();
+            b.wait_log("TLS socket closed (SSL_read)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
             near.finish();
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
@@ -113,6 +115,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             far.reset();
+            b.wait_log("TLS fd: Connection reset by peer (104)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
         },
         gaps: &[],
@@ -124,6 +127,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = client(b);
             see_talk(b, &mut near, &mut far);
             near.reset();
+            b.wait_log("socket fd: Connection reset by peer (104)");
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
         gaps: &[Gap { what: "far end", lines: "", why: CUT_OFF }],
@@ -165,6 +169,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = server_side(b);
             see_talk(b, &mut near, &mut far);
             far.reset();
+            b.wait_log("socket fd: Connection reset by peer (104)");
             b.see("near end", format!("{:?}", near.ending(PATIENCE)));
         },
         gaps: &[Gap { what: "near end", lines: "", why: CUT_OFF }],
@@ -176,6 +181,7 @@ pub(super) const ROWS: &[Row] = &[
             let (mut near, mut far) = server_side(b);
             see_talk(b, &mut near, &mut far);
             near.reset();
+            b.wait_log("TLS fd: Connection reset by peer (104)");
             b.see("far end", format!("{:?}", far.ending(PATIENCE)));
         },
         gaps: &[],
@@ -184,13 +190,13 @@ pub(super) const ROWS: &[Row] = &[
         name: "a server that does not speak TLS is an abort for the plain side",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = yes\n",
         act: not_tls,
-        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "with reset = no it is a mere end",
         config: "{head}[s]\nclient = yes\naccept = {near}\nconnect = {far}\nreset = no\n",
         act: not_tls,
-        gaps: &[Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "a client that does not speak TLS is turned away",
@@ -204,7 +210,7 @@ pub(super) const ROWS: &[Row] = &[
             b.see("near end", format!("{end:?}"));
             b.see("target asked", target.accept_within(Duration::ZERO).is_some());
         },
-        gaps: &[Gap { what: "near end", lines: "", why: OPEN }, Gap { what: "log", lines: "Connection ", why: OPEN }],
+        gaps: &[],
     },
     Row {
         name: "a client whose server is not there aborts",
