@@ -188,9 +188,6 @@ const EVERYWHERE: &[Gap] = &[
     Gap { what: "log", lines: "SNI: sending servername: {at}", why: "an address is no server name (RFC 6066, 3)" },
 ];
 
-/// The reason of what is no reason: to be removed with the difference.
-const OPEN: &str = "not yet as stunnel does it";
-
 /// The gaps that were there.
 fn seen_gaps() -> &'static Mutex<BTreeSet<&'static str>> {
     static SEEN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
