@@ -13,6 +13,7 @@ mod inetd;
 pub mod ledger;
 pub mod login;
 mod progress;
+mod reread;
 mod run;
 mod stunnel;
 pub mod test;

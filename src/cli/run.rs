@@ -9,6 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use super::reread::{Read, Reading};
 use super::{Console, DONE, FAILED, Source, inetd};
 use crate::config::{Config, Defaults, Foreground, Place, Remark};
 use crate::event::{Event, Events, Level};
@@ -188,9 +189,17 @@ impl Service {
     async fn serve(&self, mut supervisor: Supervisor, mut signals: Signals) {
         let often = platform::watchdog().map_or(STATUS, |limit| STATUS.min(limit / 2)).max(LAST_MOMENT / 10);
         let mut beat = tokio::time::interval(often);
+        let mut reading = Reading::default();
         loop {
             let request = tokio::select! {
                 request = signals.next() => request,
+                read = reading.done() => {
+                    self.reload(&mut supervisor, read).await;
+                    if reading.is_out_of_date() {
+                        self.reread(&mut reading);
+                    }
+                    continue;
+                }
                 changed = supervisor.changed() => {
                     supervisor.refresh(&changed);
                     continue;
@@ -206,7 +215,7 @@ impl Service {
                     self.say_goodbye(signal);
                     break;
                 }
-                Request::Reload => self.reload(&mut supervisor).await,
+                Request::Reload => self.reread(&mut reading),
                 Request::Reopen => self.reopen(),
                 Request::Status => self.say_status(&supervisor),
             }
@@ -240,10 +249,21 @@ impl Service {
         }
     }
 
+    fn reread(&self, reading: &mut Reading) {
+        if reading.start(&self.source, &self.events) {
+            platform::notify(Phase::Reloading);
+            return;
+        }
+        let text = text!(
+            "the configuration is still being read: it is read once more after that",
+            "lecture de la configuration en cours : elle sera relue ensuite"
+        );
+        self.tell(Level::Notice, "reload_waits", text);
+    }
+
     /// A mistake leaves everything as it was.
-    async fn reload(&self, supervisor: &mut Supervisor) {
-        platform::notify(Phase::Reloading);
-        match self.follow(supervisor).await {
+    async fn reload(&self, supervisor: &mut Supervisor, read: Read) {
+        match self.follow(supervisor, read).await {
             Ok(()) => self.tell(Level::Notice, "reloaded", text!("Configuration reloaded", "Configuration relue")),
             Err(mistakes) => {
                 self.refuse(&mistakes);
@@ -253,12 +273,8 @@ impl Service {
         platform::notify(Phase::Ready);
     }
 
-    async fn follow(&self, supervisor: &mut Supervisor) -> Started<()> {
-        let config = self.source.load()?;
-        if config.inetd.is_some() {
-            return Err(vec![whole(&config, no_longer_a_service())]);
-        }
-        let prepared = supervisor::prepare(config.clone(), &self.events, Moment::Reload)?;
+    async fn follow(&self, supervisor: &mut Supervisor, read: Read) -> Started<()> {
+        let (config, prepared) = *read?;
         let before = self.log.settings();
         self.log.configure(Settings::of(&config)).map_err(|text| vec![at(&config, "output", text)])?;
         self.warn(&prepared);
@@ -333,7 +349,7 @@ impl Service {
 }
 
 /// A mistake of the file as a whole.
-fn whole(config: &Config, text: Text) -> Remark {
+pub(super) fn whole(config: &Config, text: Text) -> Remark {
     Remark { place: Place { file: config.path.as_path().into(), line: 0 }, text }
 }
 
@@ -343,13 +359,6 @@ fn too_many_listeners(surplus: usize) -> Text {
          the order of the file",
         "le gestionnaire de services a transmis {surplus} socket(s) de plus qu'il n'y a de tunnels avec `accept` : chacun \
          en reçoit une, dans l'ordre du fichier"
-    )
-}
-
-fn no_longer_a_service() -> Text {
-    text!(
-        "there is no [section] any more: inetd's way is for a process that serves one connection; restart it as that",
-        "il n'y a plus de [section] : le mode inetd sert une seule connexion ; à démarrer comme tel"
     )
 }
 

@@ -2,7 +2,9 @@
 //!
 //! Each is bound for a moment and let go again, so that a port that is taken, or one below 1024 after root was given up,
 //! is a mistake of the new file and not the end of the old one. Not a promise: between this and the real thing somebody
-//! else may come, and then the tunnel tries again as at the start.
+//! else may come, and then the tunnel tries again as at the start; so it does with a name that takes too long to look up.
+
+use std::time::Duration;
 
 use crate::config::tunnel::Side;
 use crate::config::{Endpoint, Remark, Tunnel};
@@ -15,10 +17,12 @@ use crate::text::Text;
 /// was root and is no longer.
 pub(super) async fn rehearse(old: &[&Tunnel], bound: &[Addr], sections: &[&Tunnel], fallen: bool) -> Vec<Remark> {
     let mut remarks = Vec::new();
+    let end = tokio::time::Instant::now() + LIMIT;
     for section in sections {
         let options: Vec<_> = section.socket.iter().filter(|option| option.side == Side::Accept).cloned().collect();
         for endpoint in section.accept.iter().filter(|endpoint| is_new(endpoint, old, bound)) {
-            if let Err(error) = listen::bind(endpoint, &options, &section.owner).await {
+            let attempt = listen::bind(endpoint, &options, &section.owner);
+            if let Ok(Err(error)) = tokio::time::timeout_at(end, attempt).await {
                 let text = refused(section, endpoint, &error, fallen);
                 remarks.push(Remark { place: section.places.of("accept").clone(), text });
             }
@@ -49,3 +53,6 @@ fn refused(section: &Tunnel, endpoint: &Endpoint, error: &BindError, fallen: boo
     }
     text!("Binding service [{name}] to {address}: {en}", "Service [{name}] : écoute sur {address} impossible : {fr}")
 }
+
+/// How long all of it may take: the service hears no signal meanwhile.
+const LIMIT: Duration = Duration::from_secs(2);

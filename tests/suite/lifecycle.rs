@@ -8,7 +8,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -438,6 +438,55 @@ fn a_reload_onto_a_taken_port_keeps_the_old_configuration_and_names_the_holder()
     service.signal(Signal::HUP);
     service.log.wait("Configuration reloaded", 0);
     assert_eq!(service.bound("more", 0), taken);
+}
+
+/// A file that cannot be read to its end stands for a share that hangs.
+#[test]
+fn a_reload_that_hangs_on_a_file_holds_up_neither_signals_nor_the_end() {
+    let site = Site::new();
+    let Pairing { ini, ca, .. } = back_to_back(&site);
+    site.write_ini(&format!("debug = info\n{ini}"));
+    let notices = UnixDatagram::bind(site.path("notices")).unwrap();
+    notices.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = site.command(&["run"]);
+    command.env("NOTIFY_SOCKET", site.path("notices")).env("WATCHDOG_USEC", "300000");
+    let mut service = Service::start(&mut command);
+    service.log.wait("Accepting new connections", 0);
+    let front = service.bound("front", 0);
+    let authority = fs::read(&ca.cert).unwrap();
+    fs::remove_file(&ca.cert).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, &ca.cert, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let hear = |word: &str| {
+        until(word, || {
+            let mut notice = [0; 1000];
+            let length = notices.recv(&mut notice).unwrap();
+            String::from_utf8_lossy(&notice[..length]).contains(word).then_some(())
+        });
+    };
+    service.signal(Signal::HUP);
+    hear("RELOADING=1");
+    hear("WATCHDOG=1");
+    hear("WATCHDOG=1");
+    service.signal(Signal::HUP);
+    service.log.wait("still being read", 0);
+    service.signal(Signal::HUP);
+    service.log.wait("still being read", 1);
+    service.signal(Signal::USR2);
+    service.log.wait("Listed 0 active connection(s)", 0);
+    assert!(answers(&mut TcpStream::connect(front).unwrap(), "meanwhile"));
+    assert_eq!(count(&service, "Configuration reloaded"), 0);
+    // each of the two that remain opens it: what was asked twice is done once
+    for nth in 0..2 {
+        fs::write(&ca.cert, &authority).unwrap();
+        service.log.wait("Configuration reloaded", nth);
+    }
+    service.signal(Signal::HUP);
+    hear("RELOADING=1");
+    let asked = Instant::now();
+    service.signal(Signal::TERM);
+    assert_eq!(service.end().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(count(&service, "Configuration reloaded"), 2);
 }
 
 #[test]
