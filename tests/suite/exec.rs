@@ -140,7 +140,7 @@ fn a_program_learns_nothing_of_what_the_service_manager_means_for_the_service() 
     // the service itself has it all the same
     let mut notice = [0; 100];
     let length = notices.recv(&mut notice).unwrap();
-    assert_eq!(&notice[..length], b"READY=1");
+    assert_eq!(notice[..length].trim_ascii_end(), b"READY=1");
     let environment = answer(service.bound("t", 0));
     assert!(environment.lines().any(|line| line == "KEPT=yes"), "{environment}");
     for name in ours.into_iter().chain(["NOTIFY_SOCKET"]) {
