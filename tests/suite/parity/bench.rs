@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -183,11 +182,13 @@ impl Bench {
 
     /// The program under its name, its words in English, in its folder.
     pub(super) fn command(&self) -> Command {
-        let mut command = match self.subject {
-            Subject::Stunnel => Command::new("stunnel4"),
-            Subject::Pertuis => Command::new(&Files::get().pertuis),
-        };
-        command.arg0("stunnel4").env("LC_ALL", "C").current_dir(self.dir.path()).stdout(Stdio::null());
+        // whoever runs the tests in the background has SIGINT ignored, and stunnel leaves that as it finds it
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(match self.subject {
+            Subject::Stunnel => Path::new("stunnel4"),
+            Subject::Pertuis => &Files::get().pertuis,
+        });
+        command.env("LC_ALL", "C").current_dir(self.dir.path()).stdout(Stdio::null());
         command
     }
 
