@@ -168,7 +168,7 @@ pub enum Kind {
     CacheSize,
     /// See [`super::tls::ticket_secret`].
     TicketSecret,
-    /// See [`super::trust::store`].
+    /// See `trust::store`.
     Store,
     /// A command of `SSL_CONF_cmd(3)`.
     OpenSslCommand,

@@ -2,7 +2,7 @@
 //!
 //! Values only. rustls offers nine suites, all of them strong; what stunnel's options say about suites can only order
 //! and narrow them, and what would leave none is a mistake that names those there are. The cipher string of TLS 1.2 is
-//! [`super::cipher_string`]'s business.
+//! `cipher_string`'s business.
 
 use std::time::Duration;
 

@@ -116,7 +116,7 @@ impl Refusal {
         )
     }
 
-    /// For rustls: within [`Refusal::watch`] the error that makes it send OpenSSL's alert, while the refusal itself waits
+    /// For rustls: within `Refusal::watch` the error that makes it send OpenSSL's alert, while the refusal itself waits
     /// there; elsewhere the refusal, wrapped so that rustls carries it to the caller of the handshake.
     pub fn into_rustls(self) -> rustls::Error {
         let alert = self.reason.alert();

@@ -1,6 +1,6 @@
 //! `protocol =`: what is said around the TLS handshake of a tunnel.
 //!
-//! Each negotiation is a machine without I/O (`machine.rs` and one file for each protocol); [`Negotiation`] plays it on
+//! Each negotiation is a machine without I/O (`machine.rs` and one file for each protocol); `Negotiation` plays it on
 //! the sockets of a session, one byte at a time, so that nothing is read that belongs to what follows. What a peer
 //! sends in clear behind the words that precede TLS is refused (the class of CVE-2011-0411): it would be taken for
 //! something said inside TLS.
