@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -206,6 +206,31 @@ fn a_jail_holds_log_and_pid_and_a_reload_reads_what_lies_in_it() {
     service.signal(Signal::TERM);
     assert_eq!(service.end().code(), Some(0));
     assert!(!jail.join("run/pid").exists());
+}
+
+#[test]
+fn names_of_targets_are_found_from_inside_an_empty_jail() {
+    if !is_root("names_of_targets_are_found_from_inside_an_empty_jail") {
+        return;
+    }
+    let site = Site::new();
+    let jail = site.path("jail");
+    fs::create_dir(&jail).unwrap();
+    let target = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = target.local_addr().unwrap().port();
+    // this machine's own name is in no resolver's jail either
+    let own = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let known = (own.as_str(), port).to_socket_addrs().is_ok();
+    let connects = [port.to_string(), format!("localhost:{port}"), format!("{own}:{port}")];
+    let connects = &connects[..if known { 3 } else { 2 }];
+    let section = |connect| format!("[{connect}]\nclient = yes\naccept = 127.0.0.1:0\nconnect = {connect}\n");
+    let sections: Vec<String> = connects.iter().map(section).collect();
+    site.write_ini(&format!("debug = info\nchroot = {}\n{}", jail.display(), sections.concat()));
+    let service = Service::up(&site);
+    for connect in connects {
+        let _client = TcpStream::connect(service.bound(connect, 0)).unwrap();
+        service.log.wait(&format!("Service [{connect}] connected remote server"), 0);
+    }
 }
 
 #[test]

@@ -170,6 +170,26 @@ fn sockets_that_are_handed_over_go_to_the_services_in_the_order_of_the_file() {
 }
 
 #[test]
+fn sockets_that_are_handed_over_reach_the_daemon_too() {
+    let (site, one, two) = (Site::new(), Target::new(), Target::new());
+    let (first, second) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let (pid, addresses) = (site.path("pid"), [first.local_addr().unwrap(), second.local_addr().unwrap()]);
+    // the addresses of the file are those that are held already, as a unit would have it
+    let sections = [("one", addresses[0], &one), ("two", addresses[1], &two)];
+    let sections = sections.map(|(name, at, target)| section(name, &at.to_string(), target, "")).concat();
+    write_ini(&site, &format!("foreground = no\npid = {}\n{sections}", pid.display()));
+    let mut starter = handed(&site, first, second);
+    assert!(starter.end().success(), "{}", starter.log.all());
+    TcpStream::connect(addresses[0]).unwrap();
+    one.caller();
+    TcpStream::connect(addresses[1]).unwrap();
+    two.caller();
+    let number = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(number).unwrap(), Signal::TERM).unwrap();
+    until("the end of the daemon", || (!pid.exists()).then_some(()));
+}
+
+#[test]
 fn more_sockets_than_services_and_a_socket_that_does_not_listen_keep_the_service_from_starting() {
     let (site, target) = (Site::new(), Target::new());
     write_ini(&site, &section("one", "1", &target, ""));
