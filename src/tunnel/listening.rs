@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -208,7 +208,7 @@ async fn accept_for_ever(shared: Arc<Shared>, listener: Arc<Listener>, cancel: C
     if cancel.run_until_cancelled(shared.gate.cancelled()).await.is_none() {
         return;
     }
-    let mut door = Door { shared, refused: None, is_full: false };
+    let mut door = Door { shared, refused: None, lack: Incidents::default(), full: Incidents::default() };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -225,17 +225,33 @@ async fn accept_for_ever(shared: Arc<Shared>, listener: Arc<Listener>, cancel: C
 /// Who comes in, and what was already said about those who cannot.
 struct Door {
     shared: Arc<Shared>,
-    /// The error that keeps us from accepting just now: told once, and once more when it is over.
+    /// The error that was told of and is not over: told once, and once more when it is over.
     refused: Option<io::ErrorKind>,
+    lack: Incidents,
     /// The same about [`Crowd`].
-    is_full: bool,
+    full: Incidents,
+}
+
+/// What lasts, though it is over for a moment each time that somebody leaves: told of once in a while.
+#[derive(Default)]
+struct Incidents {
+    told: Option<Instant>,
+}
+
+impl Incidents {
+    fn is_due(&mut self) -> bool {
+        let is_due = self.told.is_none_or(|told| told.elapsed() >= BETWEEN_LINES);
+        if is_due {
+            self.told = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Door {
     fn let_in(&mut self, stream: Stream, peer: Addr) {
         self.is_over();
         let Some(seat) = Seat::take() else { return self.turn_away(stream) };
-        self.is_full = false;
         let settings = self.shared.settings();
         let origin = Origin::new(stream, Some(peer), &settings);
         let id = next_id(&settings);
@@ -249,7 +265,7 @@ impl Door {
     fn turn_away(&mut self, stream: Stream) {
         drop(stream);
         self.shared.meter.failed("accept");
-        if std::mem::replace(&mut self.is_full, true) {
+        if !self.full.is_due() {
             return;
         }
         let most = Crowd::most().unwrap_or(usize::MAX);
@@ -260,14 +276,15 @@ impl Door {
         self.shared.emit(Level::Warning, "tunnel_full", text);
     }
 
-    /// Never ends, never spins: one line for an incident, however long it lasts.
+    /// Never ends, never spins, never fills the log.
     async fn wait_out(&mut self, error: &io::Error, cancel: &CancellationToken) {
         let pause = listen::pause_after(error);
         if pause.is_zero() {
             return;
         }
-        if self.refused.replace(error.kind()) != Some(error.kind()) {
-            self.shared.meter.failed("accept");
+        self.shared.meter.failed("accept");
+        if self.refused != Some(error.kind()) && self.lack.is_due() {
+            self.refused = Some(error.kind());
             self.shared.emit(Level::Error, "tunnel_accept_failed", cannot_accept(&self.shared.name, error));
         }
         cancel.run_until_cancelled(tokio::time::sleep(pause)).await;
@@ -304,6 +321,9 @@ fn bind_failed(name: &ServiceName, failure: &BindError) -> Text {
         "Service [{name}] : écoute sur {address} impossible : {fr} ; nouvel essai"
     )
 }
+
+/// Descriptors that run short are taken and given back by the second: a line for each would fill the log.
+const BETWEEN_LINES: Duration = Duration::from_mins(1);
 
 /// Long enough that an error at every start does not keep a core busy.
 const AFTER_A_FALL: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 //! Most tests lead through two tunnels back to back (`front` is a TLS client, `back` its TLS server), so each connection
 //! passes both modes. What a peer does slowly (a byte a second, a pause) is its behaviour, not a wait of the test.
 
-#![cfg(target_os = "linux")] // /proc tells memory, descriptors and processor time of a process
+#![cfg(target_os = "linux")] // /proc tells memory and descriptors of a process
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, setrlimit};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -122,15 +122,6 @@ impl std::fmt::Display for Usage {
 #[allow(clippy::cast_precision_loss)] // for people
 fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-/// Processor time that a process has used.
-fn processor_time(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // USER_HZ is 100 on every Linux
-    Duration::from_millis(ticks * 10)
 }
 
 /// As many descriptors as the system allows; the program under test inherits it.
@@ -338,42 +329,6 @@ fn a_reload_while_open_connections_are_let_end_does_not_cut_them() {
 }
 
 // ---- limits ---------------------------------------------------------------------------------------------------------
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_the_limit_of_descriptors_the_program_waits_without_spinning_and_goes_on() {
-    let pipe = Pipe::start(echo().await, "");
-    visits(pipe.front, 20, 10).await;
-    let before = Usage::of(pipe.pid());
-    let (pid, limit) = (Pid::from_child(&pipe.service.child), u64::try_from(before.descriptors).unwrap() + 20);
-    let old = prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(limit), maximum: Some(limit) });
-    let old = old.unwrap();
-    let mut crowd = Vec::new();
-    for _ in 0..60 {
-        crowd.push(TcpStream::connect(pipe.front).await.unwrap());
-    }
-    let log = pipe.service.log.clone();
-    let waited = |nth| {
-        let log = log.clone();
-        tokio::task::spawn_blocking(move || log.wait("cannot accept", nth))
-    };
-    waited(0).await.unwrap();
-    let (began, used) = (Instant::now(), processor_time(pipe.pid()));
-    // each attempt is a line: three more are a stall that was lived through
-    waited(3).await.unwrap();
-    let (stall, used) = (began.elapsed(), processor_time(pipe.pid()).saturating_sub(used));
-    eprintln!("stalled for {stall:?}, {used:?} of processor time");
-    assert!(stall > Duration::from_millis(500), "it asks too often: {stall:?}");
-    assert!(used < stall / 4, "it spins: {used:?} in {stall:?}");
-    drop(crowd);
-    let at = pipe.front;
-    let deadline = Instant::now() + PATIENCE;
-    while let Err(words) = visit(at, 0).await {
-        assert!(Instant::now() < deadline, "service does not resume: {words}");
-    }
-    visits(at, 4, 1).await;
-    pipe.settles(before, MARGIN);
-    let _ = prlimit(Some(pid), Resource::Nofile, old);
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_connections_at_once_are_all_served() {
