@@ -3,7 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ use pertuis::config::tunnel::{Exec, Failover, Sni, VirtualHost};
 use pertuis::config::{Endpoint, Trust, Tunnel};
 use pertuis::event::Level;
 use pertuis::model::ServiceName;
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
 use crate::support::ca::{Pair, TestCa};
@@ -177,6 +178,53 @@ fn a_program_that_starts_by_itself_starts_again_with_retry_and_stops_with_the_se
     here.heard.until("a second turn", || {
         here.replace(&solo);
         here.heard.count("connection_closed") > 1
+    });
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_started_again_once_a_second_even_with_retry_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut solo = client(local(1).into(), &TestCa::new(dir.path()).cert);
+    solo.accept.clear();
+    solo.exec = Some(shell("exit"));
+    solo.retry = Some(Duration::ZERO);
+    let began = Instant::now();
+    let here = Live::start(&solo);
+    here.heard.until("three turns", || here.heard.count("program_started") >= 3);
+    assert!(began.elapsed() >= Duration::from_secs(2), "a storm of programs: three in {:?}", began.elapsed());
+}
+
+#[test]
+fn programs_that_outlive_their_connections_cost_the_service_nothing() {
+    let site = Site::new();
+    let ca = TestCa::new(site.dir.path());
+    let Pair { cert, key, .. } = ca.good("localhost");
+    let (gate, script) = (site.path("gate"), site.path("lives-on.sh"));
+    assert!(Command::new("mkfifo").arg(&gate).status().unwrap().success());
+    // its ends of the connection are closed, and it waits until somebody opens the gate
+    let lines = format!("echo bye; exec <&- >&-; timeout 60 sh -c 'read nothing <{}'; exit 7\n", gate.display());
+    std::fs::write(&script, lines).unwrap();
+    site.write_ini(&format!(
+        "debug = info\n[t]\naccept = 127.0.0.1:0\ncert = {}\nkey = {}\nexec = /bin/sh\nexecArgs = sh {}\n",
+        cert.display(),
+        key.display(),
+        script.display()
+    ));
+    let service = Service::up(&site);
+    let here = Live::start(&client(named(service.bound("t", 0).port()), &ca.cert));
+    let descriptors = || std::fs::read_dir(format!("/proc/{}/fd", service.child.id())).unwrap().count();
+    assert_eq!(answer(here.at()), "bye\n");
+    until("the end of the first connection", || service.log.all().contains("Connection closed").then_some(()));
+    let one = descriptors();
+    for _ in 0..20 {
+        assert_eq!(answer(here.at()), "bye\n");
+    }
+    until("the ends of the others", || (descriptors() <= one).then_some(()));
+    assert!(!service.log.all().contains("Child process"), "all of them live on");
+    // each that waits is woken by one who comes and goes
+    until("the ends of the programs", || {
+        let _ = std::fs::File::options().write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(&gate);
+        (service.log.all().matches("finished with code 7").count() == 21).then_some(())
     });
 }
 

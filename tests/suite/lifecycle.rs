@@ -419,6 +419,32 @@ fn connections_are_listed_when_they_are_asked_for() {
     service.log.wait("LOG0[ui]: Listed 2 active connection(s)", 0);
 }
 
+#[test]
+fn connections_of_a_section_that_is_gone_are_listed_and_are_let_end() {
+    let site = Site::new();
+    let Pairing { ini, .. } = back_to_back(&site);
+    let debug = "debug = info\n";
+    site.write_ini(&format!("{debug}{ini}"));
+    let mut service = Service::up(&site);
+    let front = service.bound("front", 0);
+    let mut open = TcpStream::connect(front).unwrap();
+    assert!(answers(&mut open, "five+"));
+    site.write_ini(&format!("{debug}{}", &ini[..ini.find("[front]").unwrap()]));
+    service.signal(Signal::HUP);
+    service.log.wait("Configuration reloaded", 0);
+    until("the closed port", || TcpStream::connect(front).is_err().then_some(()));
+    service.signal(Signal::USR2);
+    service.log.wait("Service [front], 5 byte(s) sent to TLS, 5 byte(s) sent to socket", 0);
+    service.log.wait("Listed 2 active connection(s)", 0);
+    service.signal(Signal::TERM);
+    for _ in 0..20 {
+        assert!(answers(&mut open, "still there"));
+    }
+    assert!(service.child.try_wait().unwrap().is_none());
+    drop(open);
+    assert_eq!(service.end().code(), Some(0));
+}
+
 // ---- signals --------------------------------------------------------------------------------------------------------
 
 #[test]
