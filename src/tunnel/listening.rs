@@ -317,8 +317,8 @@ fn cannot_accept(name: &ServiceName, error: &io::Error) -> Text {
 fn bind_failed(name: &ServiceName, failure: &BindError) -> Text {
     let (address, Text { en, fr }) = (&failure.address, failure.reason());
     text!(
-        "Binding service [{name}] to {address}: {en}; trying again",
-        "Service [{name}] : écoute sur {address} impossible : {fr} ; nouvel essai"
+        "Binding service [{name}] to {address}: {en}; tried again while the service runs",
+        "Service [{name}] : écoute sur {address} impossible : {fr} ; nouvel essai tant que le service tourne"
     )
 }
 

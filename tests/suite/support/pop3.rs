@@ -137,8 +137,8 @@ impl<'a> Session<'a> {
                 None => self.say("-ERR what?")?,
             },
             "STLS" => {
-                self.say("+OK begin")?;
-                self.out.write_all(script.behind_stls)?;
+                // in one piece: what comes after the handshake has begun is another matter
+                self.out.write_all(&[b"+OK begin\r\n", script.behind_stls].concat())?;
                 return Ok(false);
             }
             "LIST" => {
