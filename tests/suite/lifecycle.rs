@@ -536,7 +536,7 @@ fn a_reload_that_hangs_on_a_file_holds_up_neither_signals_nor_the_end() {
     let asked = Instant::now();
     service.signal(Signal::TERM);
     assert_eq!(service.end().code(), Some(0));
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
     assert_eq!(count(&service, "Configuration reloaded"), 2);
 }
 

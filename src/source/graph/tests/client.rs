@@ -113,7 +113,7 @@ async fn the_whole_mailbox_is_left_alone_and_a_long_pause_ends_the_cycle_at_once
         let SourceError::Connection { fault, retry_after } = error else { panic!("{error}") };
         assert_eq!(fault.code, Code::Throttled, "{fault}");
         assert!(retry_after.is_some_and(|left| left > Duration::from_secs(100)), "{retry_after:?}");
-        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
     assert_eq!(server.all().len(), 1, "asked again although the mailbox is to be left alone");
 }
