@@ -184,7 +184,7 @@ fn a_program_that_starts_by_itself_starts_again_with_retry_and_stops_with_the_se
 #[test]
 fn a_program_that_ends_at_once_is_started_again_once_a_second_even_with_retry_0() {
     let dir = tempfile::tempdir().unwrap();
-    let mut solo = client(local(1).into(), &TestCa::new(dir.path()).cert);
+    let mut solo = client(local(1), &TestCa::new(dir.path()).cert);
     solo.accept.clear();
     solo.exec = Some(shell("exit"));
     solo.retry = Some(Duration::ZERO);
