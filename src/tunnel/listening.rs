@@ -227,8 +227,9 @@ struct Door {
     shared: Arc<Shared>,
     /// The error that was told of and is not over: told once, and once more when it is over.
     refused: Option<io::ErrorKind>,
+    /// Such errors.
     lack: Incidents,
-    /// The same about [`Crowd`].
+    /// The limit of [`Crowd`], reached.
     full: Incidents,
 }
 
